@@ -1,0 +1,95 @@
+/*
+ * The seam between hw/vfio and the backend that reaches a device: the
+ * kernel's ioctls, or a vfio-user server.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VFIO_VFIO_IO_OPS_H
+#define HW_VFIO_VFIO_IO_OPS_H
+
+#include <linux/vfio.h>
+
+typedef struct VFIODevice VFIODevice;
+typedef struct VFIOContainer VFIOContainer;
+
+/*
+ * How hw/vfio talks to one device.  The structures are those of linux/vfio.h
+ * with the same meaning.  Unless a slot says otherwise it returns 0, or
+ * -errno with errno left at the same value, so that "%m" in a caller's
+ * message tells the truth.  Called with the BQL held, except that a device
+ * in migration has its regions and reset used by the migration thread too.
+ */
+typedef struct VFIODeviceIOOps {
+    /*
+     * Describe region @info->index.  When @info->argsz is smaller than the
+     * description, only the fixed part is filled in and @info->argsz says
+     * how much is needed; the capability chain a backend returns is sound.
+     */
+    int (*get_region_info)(VFIODevice *vbasedev, struct vfio_region_info *info);
+
+    /* Describe interrupt type @info->index. */
+    int (*get_irq_info)(VFIODevice *vbasedev, struct vfio_irq_info *info);
+
+    /* Set, mask, unmask or trigger a range of vectors; fds stay the caller's */
+    int (*set_irqs)(VFIODevice *vbasedev, struct vfio_irq_set *irqs);
+
+    /*
+     * Read @size bytes, in as large pieces as the backend can.  @off is the
+     * offset that get_region_info reported for the region, plus the offset
+     * within the region: all regions of a device lie in one flat space.
+     * Returns how many bytes were read, which is less than @size only when
+     * the device gave less, or -errno.
+     */
+    ssize_t (*region_read)(VFIODevice *vbasedev, off_t off, size_t size,
+                           void *data);
+
+    /*
+     * Write @size bytes at @off.  @post allows the backend not to wait for
+     * the device's answer; it is never set for a migration region.
+     * Returns how many bytes were written, or -errno.
+     */
+    ssize_t (*region_write)(VFIODevice *vbasedev, off_t off, size_t size,
+                            const void *data, bool post);
+
+    /*
+     * Map @size bytes at @off with the PROT_* bits in @prot.  The caller
+     * unmaps.  Returns MAP_FAILED and sets errno on failure.
+     */
+    void *(*region_mmap)(VFIODevice *vbasedev, off_t off, size_t size,
+                         int prot);
+
+    /* Reset the device's function. */
+    int (*device_reset)(VFIODevice *vbasedev);
+} VFIODeviceIOOps;
+
+/*
+ * How hw/vfio gives a device access to guest memory.  Same conventions as
+ * above; called with the BQL held.
+ */
+typedef struct VFIOContainerIOOps {
+    /* Map the process memory at @map->vaddr to @map->iova. */
+    int (*dma_map)(VFIOContainer *container,
+                   struct vfio_iommu_type1_dma_map *map);
+
+    /*
+     * Unmap a range; with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP a
+     * struct vfio_bitmap follows and its buffer is filled in.
+     */
+    int (*dma_unmap)(VFIOContainer *container,
+                     struct vfio_iommu_type1_dma_unmap *unmap);
+
+    /*
+     * Start or stop dirty page tracking, or get the bitmap of a range: a
+     * struct vfio_iommu_type1_dirty_bitmap_get follows then, and a page that
+     * might be dirty has its bit set.
+     */
+    int (*dirty_pages)(VFIOContainer *container,
+                       struct vfio_iommu_type1_dirty_bitmap *dirty);
+} VFIOContainerIOOps;
+
+/* The kernel's VFIO, through the fds of device and container. */
+extern const VFIODeviceIOOps vfio_device_io_ops_kernel;
+extern const VFIOContainerIOOps vfio_container_io_ops_kernel;
+
+#endif /* HW_VFIO_VFIO_IO_OPS_H */
