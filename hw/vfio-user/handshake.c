@@ -1,0 +1,152 @@
+/*
+ * vfio-user session: from a socket's address to a connection on which both
+ * sides have told their limits.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/un.h>
+#include "qemu/sockets.h"
+#include "session-internal.h"
+#include "trace.h"
+
+/* Main thread with the BQL held, throughout. */
+
+static int socket_connect_within(int fd, const struct sockaddr_un *name,
+                                 uint32_t timeout_ms)
+{
+    /* A server that is busy lets connect() wait for room in its queue. */
+    struct timeval timeout = {
+        .tv_sec = timeout_ms / 1000,
+        .tv_usec = timeout_ms % 1000 * 1000,
+    };
+    int ret;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout,
+                   sizeof(timeout)) < 0) {
+        return -errno;
+    }
+    do {
+        ret = connect(fd, (const struct sockaddr *)name, sizeof(*name));
+    } while (ret < 0 && errno == EINTR);
+    return ret < 0 ? -errno : 0;
+}
+
+static QIOChannelSocket *connect_path(const char *path, uint32_t timeout_ms,
+                                      Error **errp)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    QIOChannelSocket *socket;
+    int fd, ret;
+
+    if (strlen(path) >= sizeof(name.sun_path)) {
+        error_setg(errp, "socket path is too long (got %zu, limit %zu)",
+                   strlen(path), sizeof(name.sun_path) - 1);
+        return NULL;
+    }
+    memcpy(name.sun_path, path, strlen(path));
+
+    fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "no socket");
+        return NULL;
+    }
+    ret = socket_connect_within(fd, &name, timeout_ms);
+    if (ret == -EAGAIN) {
+        error_setg(errp, "server did not accept the connection within %u ms",
+                   timeout_ms);
+    } else if (ret < 0) {
+        error_setg_errno(errp, -ret, "cannot connect");
+    }
+    socket = ret < 0 ? NULL : qio_channel_socket_new_fd(fd, errp);
+    if (!socket) {
+        close(fd);
+    }
+    return socket;
+}
+
+static QIOChannelSocket *connect_address(SocketAddress *address,
+                                         uint32_t timeout_ms, Error **errp)
+{
+    QIOChannelSocket *socket;
+
+    if (address->type == SOCKET_ADDRESS_TYPE_UNIX &&
+        !address->u.q_unix.abstract) {
+        return connect_path(address->u.q_unix.path, timeout_ms, errp);
+    }
+    socket = qio_channel_socket_new();
+    if (qio_channel_socket_connect_sync(socket, address, errp) < 0) {
+        object_unref(OBJECT(socket));
+        return NULL;
+    }
+    return socket;
+}
+
+static bool read_version(VFIOUserSession *session, const VFIOUserCall *call,
+                         Error **errp)
+{
+    VFIOUserVersionDesc version;
+
+    if (!vfio_user_wire_get_version(vfio_user_call_payload(call),
+                                    vfio_user_call_payload_size(call),
+                                    VFIO_USER_MAJOR, VFIO_USER_MINOR,
+                                    &version, errp) ||
+        !vfio_user_caps_parse(version.json, version.json_len, &session->caps,
+                              errp)) {
+        error_prepend(errp, "%s: VERSION: ", session->name);
+        return false;
+    }
+    trace_vfio_user_version(session->name, version.major, version.minor,
+                            version.json ?: "");
+    return true;
+}
+
+static bool negotiate(VFIOUserSession *session, Error **errp)
+{
+    g_autofree char *json = vfio_user_caps_to_json(&session->ours);
+    g_autofree uint8_t *payload = NULL;
+    g_autoptr(VFIOUserMsg) reply = NULL;
+    VFIOUserCall call = {
+        .command = VFIO_USER_VERSION,
+        .deadline = VFIO_USER_DEADLINE_MAP,
+        .max_reply = sizeof(VFIOUserVersion) + VFIO_USER_MAX_JSON_SIZE,
+    };
+
+    payload = vfio_user_wire_put_version(VFIO_USER_MAJOR, VFIO_USER_MINOR,
+                                         json, &call.head_size);
+    call.head = payload;
+    if (vfio_user_session_call(session, &call, errp) < 0) {
+        return false;
+    }
+    reply = call.reply;
+    return read_version(session, &call, errp);
+}
+
+VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
+                                           Error **errp)
+{
+    uint32_t timeout_ms = config->timeout_ms[VFIO_USER_DEADLINE_MAP] ?:
+                          VFIO_USER_DEFAULT_MAP_TIMEOUT;
+    QIOChannelSocket *socket;
+    VFIOUserSession *session;
+
+    ERRP_GUARD();
+
+    socket = connect_address(config->address, timeout_ms, errp);
+    if (!socket) {
+        error_prepend(errp, "%s: ", config->name);
+        return NULL;
+    }
+    session = vfio_user_session_new(config, socket, errp);
+    object_unref(OBJECT(socket));
+    if (!session) {
+        return NULL;
+    }
+    if (!negotiate(session, errp)) {
+        vfio_user_session_close(session);
+        return NULL;
+    }
+    vfio_user_session_watch_start(session);
+    return session;
+}

@@ -1,0 +1,179 @@
+/*
+ * What the files of the vfio-user session share: the session itself, dying,
+ * and reading the socket.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VFIO_USER_SESSION_INTERNAL_H
+#define HW_VFIO_USER_SESSION_INTERNAL_H
+
+#include "block/aio.h"
+#include "qemu/event_notifier.h"
+#include "qemu/thread.h"
+#include "hw/vfio-user/session.h"
+
+typedef enum SessionState {
+    SESSION_CONNECTING,
+    SESSION_READY,
+    SESSION_DEAD,
+} SessionState;
+
+/* Our answer to a command of the server */
+typedef struct SessionAnswer {
+    VFIOUserHeader header;
+    const char *command;
+    GByteArray *payload;
+    QSIMPLEQ_ENTRY(SessionAnswer) next;
+} SessionAnswer;
+
+/*
+ * Lock order: send_lock, then lock.  Neither is held while the owner's
+ * callbacks run, but for send_lock when a thread whose send is blocked reads
+ * meanwhile.
+ *
+ * The reader is the one thread, if any, that set reading; it alone receives
+ * from the channel.  Whoever waits for a reply, for room in the socket, or is
+ * the main loop takes that role when it is free, and gives it back with
+ * vfio_user_session_reader_end().
+ */
+struct VFIOUserSession {
+    /* Constant once connect has returned */
+    char *name;
+    uint32_t timeout_ms[VFIO_USER_DEADLINE__MAX];
+    VFIOUserDeadNotify *dead;
+    VFIOUserRequestHandler *request;
+    void *opaque;
+    VFIOUserChannel *channel;
+    VFIOUserCaps ours;
+    VFIOUserCaps caps;
+    EventNotifier kick;         /* wakes a blocked sender to read */
+    QEMUBH *watch_bh;
+    QEMUBH *dead_bh;
+
+    /* Belongs to the main thread */
+    int watch_epoll;            /* the main loop's view of the socket */
+    GSource *watch;
+    GSource *pause;             /* ends a pause of the watch, or NULL */
+    unsigned int paused_reads;  /* reads when the pause began */
+    bool eager;                 /* the server has asked on its own: no pause */
+
+    int refs;                   /* atomic: the owner's and one per call */
+
+    /* Guards sending to the channel, hence the order on the wire. */
+    QemuMutex send_lock;
+
+    /* Guards all that follows up to the reader's, and every VFIOUserCall. */
+    QemuMutex lock;
+    QemuCond changed;           /* a reply, the role of reader, death */
+    SessionState state;         /* written with lock, atomic to read */
+    bool closed;
+    Error *reason;              /* constant once DEAD */
+    int death;                  /* errno for the calls under way then */
+    QTAILQ_HEAD(, VFIOUserCall) calls;  /* in flight, in order of sending */
+    unsigned int num_calls;
+    uint16_t next_id;
+    bool reading;
+    unsigned int reads;         /* how often somebody became the reader */
+    bool poked;                 /* the main loop saw input, and a reader */
+    bool send_blocked;
+    unsigned int followers;     /* threads that wait for changed */
+    QSIMPLEQ_HEAD(, SessionAnswer) answers;
+    unsigned int num_answers;   /* written with lock, atomic to read */
+
+    /* Belongs to the reader */
+    bool backlog;               /* the channel may hold back messages */
+    VFIOUserCall *leading;      /* whose reply it waits for, if any */
+    unsigned int commands;      /* how many the server has sent */
+    uint16_t blame;             /* command of the message under way, or 0 */
+};
+
+/* Take and drop a reference; the last one frees the session.  Any thread. */
+void vfio_user_session_ref(VFIOUserSession *session);
+void vfio_user_session_unref(VFIOUserSession *session);
+
+/*
+ * A CONNECTING session on @socket with one reference, or NULL with @errp set
+ * (prefixed).
+ */
+VFIOUserSession *vfio_user_session_new(const VFIOUserSessionConfig *config,
+                                       QIOChannelSocket *socket,
+                                       Error **errp);
+
+/*
+ * Become DEAD for @reason, which is taken over and is given the session's
+ * name and, unless @command is NULL, that as prefixes.  Calls in flight end
+ * with -@death.  Returns whether this was what it died of.  No lock held but
+ * perhaps send_lock.
+ */
+bool vfio_user_session_die(VFIOUserSession *session, int death,
+                           const char *command, Error *reason);
+
+/*
+ * Send the answers that are queued, unless somebody else is sending, who
+ * will.  Call after having queued one and after having sent.  No lock held.
+ */
+void vfio_user_session_flush(VFIOUserSession *session);
+
+/* The same while holding send_lock, which remains held. */
+void vfio_user_session_flush_locked(VFIOUserSession *session);
+
+/*
+ * Make what readers and the main loop wait with; false with @errp set
+ * (prefixed) when there are no fds left.  The session's end undoes it, also
+ * in part.
+ */
+bool vfio_user_session_watch_init(VFIOUserSession *session, Error **errp);
+
+/*
+ * As the reader: handle what has arrived.  If nothing has, wait for it for
+ * about @timeout_us; 0 never waits.
+ * @sending is whether this thread holds send_lock; no other lock is held.
+ * Returns 0 when nothing is left, 1 when something may be (backlog is set),
+ * -1 when the session is DEAD.
+ */
+int vfio_user_session_read(VFIOUserSession *session, bool sending,
+                           int64_t timeout_us);
+
+/*
+ * As the reader: read until @call is done, the session dead, or the call's
+ * deadline past, when the session dies of it and @call->timed_out is set.  No
+ * lock held.
+ */
+void vfio_user_session_lead(VFIOUserSession *session, VFIOUserCall *call);
+
+/* Become the reader if there is none; whether it worked.  lock held. */
+bool vfio_user_session_reader_begin(VFIOUserSession *session);
+
+/*
+ * Stop being the reader, and see to it that somebody else can be.  lock held,
+ * dropped meanwhile; @sending as above.
+ */
+void vfio_user_session_reader_end(VFIOUserSession *session, bool sending);
+
+/* Let the main loop watch the READY session; undo that.  Main thread. */
+void vfio_user_session_watch_start(VFIOUserSession *session);
+void vfio_user_session_watch_stop(VFIOUserSession *session);
+
+/* The session's VFIOUserChannelAdmit; @opaque is the session. */
+bool vfio_user_session_admit(void *opaque, const uint8_t *header,
+                             size_t size, size_t *max_fds, Error **errp);
+
+/* A message being sent, for vfio_user_session_wait_writable() */
+typedef struct SessionSend {
+    VFIOUserSession *session;
+    uint32_t timeout_ms;
+    int64_t deadline_us;
+    bool blocked;               /* set when it had to wait */
+} SessionSend;
+
+/*
+ * The session's VFIOUserChannelWait; @opaque is a SessionSend.  Reads as long
+ * as nobody else does, lest the server wait for us just so.  send_lock held.
+ */
+int vfio_user_session_wait_writable(void *opaque, Error **errp);
+
+/* Die because the deadline of @call has passed.  No lock held. */
+void vfio_user_session_expire(VFIOUserSession *session, VFIOUserCall *call);
+
+#endif /* HW_VFIO_USER_SESSION_INTERNAL_H */
