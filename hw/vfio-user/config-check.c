@@ -1,0 +1,158 @@
+/*
+ * vfio-user device: a look through the server's config space for what
+ * hw/vfio and hw/pci take on trust from hardware.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "hw/pci/pci.h"
+#include "hw/pci/msix.h"
+#include "hw/vfio-user/device.h"
+
+typedef struct ConfigCheck {
+    const VFIOUserDevice *device;
+    uint8_t config[PCIE_CONFIG_SPACE_SIZE];
+    size_t size;
+} ConfigCheck;
+
+static bool config_check_header(const ConfigCheck *check, Error **errp)
+{
+    uint8_t type = check->config[PCI_HEADER_TYPE] &
+                   ~PCI_HEADER_TYPE_MULTI_FUNCTION;
+
+    if (type != PCI_HEADER_TYPE_NORMAL) {
+        error_setg(errp, "config space: header type is not an endpoint's "
+                   "(got %u)", type);
+        return false;
+    }
+    return true;
+}
+
+/* A 64 bit BAR takes the next one's place as well. */
+static bool config_check_bars(const ConfigCheck *check, Error **errp)
+{
+    const VFIOUserRegion *regions = check->device->regions;
+    int i;
+
+    for (i = 0; i < PCI_ROM_SLOT; i++) {
+        uint32_t bar = pci_get_long(check->config + PCI_BASE_ADDRESS_0 + 4 * i);
+        bool wide = !(bar & PCI_BASE_ADDRESS_SPACE_IO) &&
+                    (bar & PCI_BASE_ADDRESS_MEM_TYPE_64);
+
+        if (!regions[i].desc.size) {
+            continue;
+        }
+        if (wide && (i + 1 == PCI_ROM_SLOT || regions[i + 1].desc.size)) {
+            error_setg(errp, "config space: BAR %d: 64 bit, but the next BAR "
+                       "is not free for its upper half", i);
+            return false;
+        }
+        if (!wide && regions[i].desc.size > 2 * GiB) {
+            error_setg(errp, "config space: BAR %d: 32 bit, but too large "
+                       "(got 0x%" PRIx64 ")", i, regions[i].desc.size);
+            return false;
+        }
+        if (wide) {
+            i++;
+        }
+    }
+    return true;
+}
+
+/* @what, @size bytes at @offset of BAR @bar: is there room for it? */
+static bool config_check_msix_part(const ConfigCheck *check, const char *what,
+                                   uint32_t place, uint64_t size, Error **errp)
+{
+    uint32_t bar = place & PCI_MSIX_FLAGS_BIRMASK;
+    uint64_t offset = place & ~PCI_MSIX_FLAGS_BIRMASK;
+
+    if (bar >= PCI_ROM_SLOT ||
+        offset + size > check->device->regions[bar].desc.size) {
+        error_setg(errp, "config space: MSI-X: %s is outside its BAR "
+                   "(BAR %u, offset 0x%" PRIx64 ", size 0x%" PRIx64 ")",
+                   what, bar, offset, size);
+        return false;
+    }
+    return true;
+}
+
+static bool config_check_msix(const ConfigCheck *check, uint8_t position,
+                              Error **errp)
+{
+    const uint8_t *cap = check->config + position;
+    uint64_t entries;
+
+    if (position + MSIX_CAP_LENGTH > PCI_CONFIG_SPACE_SIZE) {
+        error_setg(errp, "config space: MSI-X: capability at 0x%x does not "
+                   "fit", position);
+        return false;
+    }
+    entries = (pci_get_word(cap + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1;
+    return config_check_msix_part(check, "table",
+                                  pci_get_long(cap + PCI_MSIX_TABLE),
+                                  entries * PCI_MSIX_ENTRY_SIZE, errp) &&
+           config_check_msix_part(check, "PBA",
+                                  pci_get_long(cap + PCI_MSIX_PBA),
+                                  DIV_ROUND_UP(entries, 64) * 8, errp);
+}
+
+static bool config_check_capabilities(const ConfigCheck *check, Error **errp)
+{
+    DECLARE_BITMAP(seen, PCI_CONFIG_SPACE_SIZE) = { 0 };
+    uint8_t position = check->config[PCI_CAPABILITY_LIST];
+
+    if (!(pci_get_word(check->config + PCI_STATUS) & PCI_STATUS_CAP_LIST)) {
+        return true;
+    }
+    while (position) {
+        if (position < PCI_CONFIG_HEADER_SIZE || position % 4 ||
+            test_and_set_bit(position, seen)) {
+            error_setg(errp, "config space: capability list is broken "
+                       "at 0x%x", position);
+            return false;
+        }
+        if (check->config[position] == PCI_CAP_ID_MSIX &&
+            !config_check_msix(check, position, errp)) {
+            return false;
+        }
+        position = check->config[position + PCI_CAP_LIST_NEXT];
+    }
+    return true;
+}
+
+static bool config_check_extended(const ConfigCheck *check, Error **errp)
+{
+    DECLARE_BITMAP(seen, PCIE_CONFIG_SPACE_SIZE) = { 0 };
+    uint32_t position = PCI_CONFIG_SPACE_SIZE;
+
+    while (position && check->size > PCI_CONFIG_SPACE_SIZE) {
+        if (position < PCI_CONFIG_SPACE_SIZE || position % 4 ||
+            test_and_set_bit(position, seen)) {
+            error_setg(errp, "config space: extended capability list is "
+                       "broken at 0x%x", position);
+            return false;
+        }
+        position = PCI_EXT_CAP_NEXT(pci_get_long(check->config + position));
+    }
+    return true;
+}
+
+bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    g_autofree ConfigCheck *check = g_new0(ConfigCheck, 1);
+    off_t off = (off_t)VFIO_PCI_CONFIG_REGION_INDEX << VFIO_USER_REGION_SHIFT;
+
+    check->device = device;
+    check->size = device->regions[VFIO_PCI_CONFIG_REGION_INDEX].desc.size;
+    if (vbasedev->io_ops->region_read(vbasedev, off, check->size,
+                                      check->config) != check->size) {
+        error_setg_errno(errp, errno, "config space: cannot be read");
+        return false;
+    }
+    return config_check_header(check, errp) &&
+           config_check_bars(check, errp) &&
+           config_check_capabilities(check, errp) &&
+           config_check_extended(check, errp);
+}

@@ -1,0 +1,316 @@
+/*
+ * vfio-user device: what the server's device consists of, asked once at
+ * realize and checked before hw/vfio and hw/pci build on it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/host-utils.h"
+#include "qemu/units.h"
+#include "hw/pci/pci.h"
+#include "hw/vfio-user/device.h"
+#include "trace.h"
+
+/* A command and its reply, both of which only the caller can make sense of */
+static VFIOUserMsg *vfio_user_info_ask(VFIOUserDevice *device,
+                                       VFIOUserCall *call, int *ret,
+                                       Error **errp)
+{
+    *ret = vfio_user_session_call(device->session, call, errp);
+    if (*ret) {
+        vfio_user_msg_free(call->reply);
+        return NULL;
+    }
+    return call->reply;
+}
+
+static bool vfio_user_info_get_device(VFIOUserDevice *device,
+                                      VFIODevice *vbasedev, int *ret,
+                                      Error **errp)
+{
+    VFIOUserDeviceInfo info;
+    VFIOUserCall call = {
+        .command = VFIO_USER_DEVICE_GET_INFO,
+        .deadline = VFIO_USER_DEADLINE_MAP,
+        .head = &info,
+        .head_size = sizeof(info),
+        .max_reply = sizeof(info),
+    };
+    g_autoptr(VFIOUserMsg) reply = NULL;
+    VFIOUserDeviceDesc desc;
+
+    vfio_user_wire_put_device_info(&info);
+    reply = vfio_user_info_ask(device, &call, ret, errp);
+    if (!reply) {
+        return false;
+    }
+    if (!vfio_user_wire_get_device_info(vfio_user_call_payload(&call),
+                                        vfio_user_call_payload_size(&call),
+                                        &desc, errp)) {
+        *ret = vfio_user_device_protocol_error(device, call.command,
+                                                errp);
+        return false;
+    }
+    vbasedev->flags = desc.flags;
+    vbasedev->num_regions = device->num_regions = desc.num_regions;
+    vbasedev->num_irqs = device->num_irqs = desc.num_irqs;
+    vbasedev->reset_works = desc.flags & VFIO_DEVICE_FLAGS_RESET;
+    trace_vfio_user_get_info(vbasedev->name, desc.flags, desc.num_regions,
+                             desc.num_irqs);
+    return true;
+}
+
+/*
+ * A device that an earlier client left stopped answers nothing but accesses
+ * to its regions.  The migration region is not known yet: servers that speak
+ * v1 have it behind the VGA region.
+ */
+static bool vfio_user_info_wake_device(VFIOUserDevice *device, Error **errp)
+{
+    uint32_t value = cpu_to_le32(VFIO_MIGRATION_STATE_RUNNING);
+    VFIOUserRegionRW rw;
+    VFIOUserCall read = {
+        .command = VFIO_USER_REGION_READ,
+        .deadline = VFIO_USER_DEADLINE_BULK,
+        .head = &rw,
+        .head_size = sizeof(rw),
+        .max_reply = sizeof(rw) + sizeof(value),
+    };
+    VFIOUserCall write = {
+        .command = VFIO_USER_REGION_WRITE,
+        .deadline = VFIO_USER_DEADLINE_STATE,
+        .head = &rw,
+        .head_size = sizeof(rw),
+        .data = &value,
+        .data_size = sizeof(value),
+        .max_reply = sizeof(rw),
+    };
+    int ret;
+
+    vfio_user_wire_put_region_rw(&rw, VFIO_PCI_NUM_REGIONS, 0, sizeof(value));
+    vfio_user_msg_free(vfio_user_info_ask(device, &read, &ret, errp));
+    if (ret) {
+        return false;
+    }
+    vfio_user_msg_free(vfio_user_info_ask(device, &write, &ret, errp));
+    return !ret;
+}
+
+static void vfio_user_info_take_fds(VFIOUserRegion *region, VFIOUserMsg *reply)
+{
+    size_t i;
+
+    for (i = 0; i < reply->num_fds && i < VFIO_USER_MAX_FDS; i++) {
+        region->fds[i] = vfio_user_msg_take_fd(reply, i);
+    }
+    region->num_fds = i;
+}
+
+/* Twice at most: the first answer may say that the description is longer. */
+static bool vfio_user_info_get_region(VFIOUserDevice *device, uint32_t index,
+                                      Error **errp)
+{
+    VFIOUserRegion *region = &device->regions[index];
+    uint32_t argsz = sizeof(VFIOUserRegionInfo);
+    int attempt;
+
+    for (attempt = 0; attempt < 2; attempt++) {
+        VFIOUserRegionInfo info;
+        VFIOUserCall call = {
+            .command = VFIO_USER_DEVICE_GET_REGION_INFO,
+            .deadline = VFIO_USER_DEADLINE_MAP,
+            .head = &info,
+            .head_size = sizeof(info),
+            .max_reply = argsz,
+            .max_reply_fds = VFIO_USER_MAX_FDS,
+        };
+        g_autoptr(VFIOUserMsg) reply = NULL;
+        int ret;
+
+        vfio_user_wire_put_region_info(&info, index, argsz);
+        reply = vfio_user_info_ask(device, &call, &ret, errp);
+        if (!reply) {
+            error_prepend(errp, "region %u: ", index);
+            return false;
+        }
+        if (!vfio_user_wire_get_region_info(vfio_user_call_payload(&call),
+                                            vfio_user_call_payload_size(&call),
+                                            index, argsz,
+                                            qemu_real_host_page_size(),
+                                            &region->desc, errp)) {
+            error_prepend(errp, "region %u: ", index);
+            vfio_user_device_protocol_error(device, call.command,
+                                             errp);
+            return false;
+        }
+        if (region->desc.complete) {
+            vfio_user_info_take_fds(region, reply);
+            return true;
+        }
+        argsz = region->desc.argsz;
+    }
+    error_setg(errp, "region %u: description grows while it is read", index);
+    return false;
+}
+
+/* What hw/pci asserts, and what no PCI device can have. */
+static bool vfio_user_info_check_region(VFIOUserDevice *device,
+                                        uint32_t index, Error **errp)
+{
+    uint64_t size = device->regions[index].desc.size;
+
+    switch (index) {
+    case VFIO_PCI_BAR0_REGION_INDEX ... VFIO_PCI_BAR5_REGION_INDEX:
+        if (size && (!is_power_of_2(size) || size < 16)) {
+            error_setg(errp, "BAR %u: size is not a power of two of at least "
+                       "16 bytes (got 0x%" PRIx64 ")", index, size);
+            return false;
+        }
+        return true;
+    case VFIO_PCI_ROM_REGION_INDEX:
+        if (size > 128 * MiB) {
+            error_setg(errp, "ROM: size is too large (got 0x%" PRIx64
+                       ", limit 0x%" PRIx64 ")", size, (uint64_t)(128 * MiB));
+            return false;
+        }
+        return true;
+    case VFIO_PCI_CONFIG_REGION_INDEX:
+        if (size != PCI_CONFIG_SPACE_SIZE && size != PCIE_CONFIG_SPACE_SIZE) {
+            error_setg(errp, "config space: size is neither 256 nor 4096 "
+                       "bytes (got %" PRIu64 ")", size);
+            return false;
+        }
+        return true;
+    default:
+        return true;
+    }
+}
+
+/*
+ * Regions are mapped whole areas at a time, by the fds that came with them;
+ * without those, by messages.
+ */
+static void vfio_user_info_settle_region(VFIOUserRegion *region)
+{
+    VFIOUserRegionDesc *desc = &region->desc;
+    bool enough = region->num_fds == 1 ||
+                  (region->num_fds && region->num_fds >= desc->nr_areas);
+
+    region->migration =
+        desc->has_type &&
+        desc->type == VFIO_REGION_TYPE_MIGRATION_DEPRECATED &&
+        desc->subtype == VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED;
+    if (!enough || (desc->has_sparse && !desc->nr_areas)) {
+        desc->flags &= ~VFIO_REGION_INFO_FLAG_MMAP;
+    }
+    if (!(desc->flags & VFIO_REGION_INFO_FLAG_MMAP)) {
+        desc->has_sparse = false;
+        desc->nr_areas = 0;
+    }
+}
+
+static bool vfio_user_info_get_irq(VFIOUserDevice *device, uint32_t index,
+                                   Error **errp)
+{
+    VFIOUserIRQInfo info;
+    VFIOUserCall call = {
+        .command = VFIO_USER_DEVICE_GET_IRQ_INFO,
+        .deadline = VFIO_USER_DEADLINE_MAP,
+        .head = &info,
+        .head_size = sizeof(info),
+        .max_reply = sizeof(info),
+    };
+    g_autoptr(VFIOUserMsg) reply = NULL;
+    int ret;
+
+    vfio_user_wire_put_irq_info(&info, index);
+    reply = vfio_user_info_ask(device, &call, &ret, errp);
+    if (!reply) {
+        error_prepend(errp, "interrupt type %u: ", index);
+        return false;
+    }
+    if (!vfio_user_wire_get_irq_info(vfio_user_call_payload(&call),
+                                     vfio_user_call_payload_size(&call), index,
+                                     &device->irqs[index], errp)) {
+        error_prepend(errp, "interrupt type %u: ", index);
+        vfio_user_device_protocol_error(device, call.command, errp);
+        return false;
+    }
+    return true;
+}
+
+static bool vfio_user_info_get_parts(VFIOUserDevice *device,
+                                     VFIODevice *vbasedev, Error **errp)
+{
+    uint32_t i;
+
+    device->regions = g_new0(VFIOUserRegion, device->num_regions);
+    for (i = 0; i < device->num_regions; i++) {
+        VFIOUserRegion *region = &device->regions[i];
+
+        if (!vfio_user_info_get_region(device, i, errp) ||
+            !vfio_user_info_check_region(device, i, errp)) {
+            return false;
+        }
+        vfio_user_info_settle_region(region);
+        trace_vfio_user_get_region_info(vbasedev->name, i, region->desc.flags,
+                                        region->desc.size, region->num_fds);
+    }
+    device->irqs = g_new0(VFIOUserIRQDesc, device->num_irqs);
+    for (i = 0; i < device->num_irqs; i++) {
+        if (!vfio_user_info_get_irq(device, i, errp)) {
+            return false;
+        }
+        trace_vfio_user_get_irq_info(vbasedev->name, i, device->irqs[i].flags,
+                                     device->irqs[i].count);
+    }
+    return true;
+}
+
+bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
+                           Error **errp)
+{
+    ERRP_GUARD();
+    const VFIOUserCaps *caps = vfio_user_session_caps(device->session);
+    int ret;
+
+    vbasedev->io_opaque = device;
+    vbasedev->io_ops = &vfio_user_device_io_ops;
+    device->max_write = MIN(device->max_write, caps->max_data_xfer_size);
+
+    if (!vfio_user_info_get_device(device, vbasedev, &ret, errp)) {
+        Error *err = NULL;
+
+        if (ret != -EINVAL || !caps->migration) {
+            return false;
+        }
+        /* the first error says more than why waking failed */
+        if (!vfio_user_info_wake_device(device, &err)) {
+            error_free(err);
+            return false;
+        }
+        error_free(*errp);
+        *errp = NULL;
+        if (!vfio_user_info_get_device(device, vbasedev, &ret, errp)) {
+            return false;
+        }
+    }
+    return vfio_user_info_get_parts(device, vbasedev, errp);
+}
+
+void vfio_user_device_cleanup(VFIOUserDevice *device)
+{
+    uint32_t i;
+    size_t j;
+
+    for (i = 0; device->regions && i < device->num_regions; i++) {
+        for (j = 0; j < device->regions[i].num_fds; j++) {
+            close(device->regions[i].fds[j]);
+        }
+    }
+    g_clear_pointer(&device->regions, g_free);
+    g_clear_pointer(&device->irqs, g_free);
+    device->num_regions = 0;
+    device->num_irqs = 0;
+}

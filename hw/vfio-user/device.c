@@ -1,0 +1,422 @@
+/*
+ * vfio-user device: the VFIODeviceIOOps of hw/vfio as requests to the server.
+ * Here, and only here, an Error becomes the -errno that hw/vfio expects.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/units.h"
+#include "hw/vfio-user/device.h"
+#include "trace.h"
+
+/* What the caller's "%m" is to say; hw/vfio retries on these two for ever. */
+static int vfio_user_device_errno(int ret)
+{
+    if (ret == -EAGAIN || ret == -EINTR) {
+        ret = -EIO;
+    }
+    errno = -ret;
+    return ret;
+}
+
+/* The connection's own error line has told the story of a lost server. */
+static int vfio_user_device_fail(VFIOUserDevice *device, int ret, Error *err)
+{
+    if (vfio_user_session_is_dead(device->session)) {
+        error_free(err);
+    } else {
+        error_report_err(err);
+    }
+    return vfio_user_device_errno(ret);
+}
+
+int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
+                                    Error **errp)
+{
+    ERRP_GUARD();
+
+    error_prepend(errp, "%s: ", vfio_user_command_name(command));
+    vfio_user_session_kill(device->session, *errp);
+    *errp = error_copy(vfio_user_session_reason(device->session));
+    return -EPROTO;
+}
+
+static VFIOUserRegion *vfio_user_device_region(VFIOUserDevice *device,
+                                               off_t off, size_t size,
+                                               uint64_t *region_off)
+{
+    uint64_t nr = (uint64_t)off >> VFIO_USER_REGION_SHIFT;
+    VFIOUserRegion *region;
+
+    if (nr >= device->num_regions) {
+        return NULL;
+    }
+    region = &device->regions[nr];
+    *region_off = off & MAKE_64BIT_MASK(0, VFIO_USER_REGION_SHIFT);
+    if (*region_off > region->desc.size ||
+        size > region->desc.size - *region_off) {
+        return NULL;
+    }
+    return region;
+}
+
+static int vfio_user_device_get_region_info(VFIODevice *vbasedev,
+                                            struct vfio_region_info *info)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    g_autofree struct vfio_region_info *full = NULL;
+    uint32_t room = info->argsz;
+
+    if (info->index >= device->num_regions || room < sizeof(*info)) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    full = vfio_user_wire_build_region_info(
+        &device->regions[info->index].desc,
+        (uint64_t)info->index << VFIO_USER_REGION_SHIFT);
+    memcpy(info, full, MIN(room, full->argsz));
+    if (room < full->argsz) {
+        info->cap_offset = 0;
+    }
+    return 0;
+}
+
+static int vfio_user_device_get_irq_info(VFIODevice *vbasedev,
+                                         struct vfio_irq_info *info)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+
+    if (info->index >= device->num_irqs) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    info->flags = device->irqs[info->index].flags;
+    info->count = device->irqs[info->index].count;
+    return 0;
+}
+
+/* One SET_IRQS message: @count vectors, with as many fds or none at all. */
+static int vfio_user_device_send_irqs(VFIOUserDevice *device,
+                                      const struct vfio_irq_set *irqs,
+                                      uint32_t start, uint32_t count,
+                                      const int *fds, size_t num_fds,
+                                      const uint8_t *data)
+{
+    size_t data_size = data ? count : 0;
+    VFIOUserIRQSet set;
+    VFIOUserCall call = {
+        .command = VFIO_USER_DEVICE_SET_IRQS,
+        .deadline = VFIO_USER_DEADLINE_MAP,
+        .head = &set,
+        .head_size = sizeof(set),
+        .data = data,
+        .data_size = data_size,
+        .fds = fds,
+        .num_fds = num_fds,
+    };
+    Error *err = NULL;
+    int ret;
+
+    vfio_user_wire_put_set_irqs(&set, irqs->flags, irqs->index, start, count,
+                                data_size);
+    ret = vfio_user_session_call(device->session, &call, &err);
+    vfio_user_msg_free(call.reply);
+    return ret ? vfio_user_device_fail(device, ret, err) : 0;
+}
+
+/*
+ * The vectors of one message have an fd each or none, and there are no more
+ * fds than the server takes at once.
+ */
+static int vfio_user_device_set_eventfds(VFIOUserDevice *device,
+                                         const struct vfio_irq_set *irqs)
+{
+    size_t most = MIN(vfio_user_session_caps(device->session)->max_msg_fds,
+                      VFIO_USER_MAX_FDS);
+    const int32_t *fds = (const int32_t *)irqs->data;
+    uint32_t i, n;
+
+    for (i = 0; i < irqs->count; i += n) {
+        bool assigned = fds[i] >= 0;
+        int ret;
+
+        n = 1;
+        while (i + n < irqs->count && (fds[i + n] >= 0) == assigned &&
+               (!assigned || n < most)) {
+            n++;
+        }
+        ret = vfio_user_device_send_irqs(device, irqs, irqs->start + i, n,
+                                         assigned ? &fds[i] : NULL,
+                                         assigned ? n : 0, NULL);
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int vfio_user_device_set_irqs(VFIODevice *vbasedev,
+                                     struct vfio_irq_set *irqs)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+
+    if (irqs->index >= device->num_irqs) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    trace_vfio_user_set_irqs(vbasedev->name, irqs->index, irqs->start,
+                             irqs->count, irqs->flags);
+    /* nobody interrupts any more; nor does a type without vectors */
+    if (vfio_user_session_is_dead(device->session) ||
+        (!irqs->count && !device->irqs[irqs->index].count)) {
+        return 0;
+    }
+    if (irqs->flags & VFIO_IRQ_SET_DATA_EVENTFD) {
+        return vfio_user_device_set_eventfds(device, irqs);
+    }
+    return vfio_user_device_send_irqs(device, irqs, irqs->start, irqs->count,
+                                      NULL, 0,
+                                      irqs->flags & VFIO_IRQ_SET_DATA_BOOL ?
+                                      irqs->data : NULL);
+}
+
+/* How long an access to @region may take: only device_state changes state. */
+static VFIOUserDeadline vfio_user_device_deadline(const VFIOUserRegion *region,
+                                                  uint64_t offset, bool write)
+{
+    if (!region->migration) {
+        return VFIO_USER_DEADLINE_REGISTER;
+    }
+    return write && offset < sizeof(uint32_t) ? VFIO_USER_DEADLINE_STATE :
+                                                VFIO_USER_DEADLINE_BULK;
+}
+
+static int vfio_user_device_read_piece(VFIOUserDevice *device,
+                                       const VFIOUserRegion *region,
+                                       uint64_t offset, uint32_t count,
+                                       void *data, Error **errp)
+{
+    VFIOUserRegionRW rw;
+    VFIOUserCall call = {
+        .command = VFIO_USER_REGION_READ,
+        .deadline = vfio_user_device_deadline(region, offset, false),
+        .head = &rw,
+        .head_size = sizeof(rw),
+        .max_reply = sizeof(rw) + count,
+    };
+    g_autoptr(VFIOUserMsg) reply = NULL;
+    const uint8_t *got;
+    int ret;
+
+    vfio_user_wire_put_region_rw(&rw, region->desc.index, offset, count);
+    ret = vfio_user_session_call(device->session, &call, errp);
+    reply = call.reply;
+    if (ret) {
+        return ret;
+    }
+    if (!vfio_user_wire_get_region_read(vfio_user_call_payload(&call),
+                                        vfio_user_call_payload_size(&call),
+                                        region->desc.index, offset, count,
+                                        &got, errp)) {
+        return vfio_user_device_protocol_error(device,
+                                                call.command, errp);
+    }
+    memcpy(data, got, count);
+    return 0;
+}
+
+static ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
+                                            size_t size, void *data)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    size_t most = vfio_user_session_caps(device->session)->max_data_xfer_size;
+    const VFIOUserRegion *region;
+    uint64_t offset;
+    size_t done, piece;
+
+    region = vfio_user_device_region(device, off, size, &offset);
+    if (!region) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    for (done = 0; done < size; done += piece) {
+        Error *err = NULL;
+        int ret;
+
+        piece = MIN(size - done, most);
+        ret = vfio_user_device_read_piece(device, region, offset + done,
+                                          piece, (uint8_t *)data + done,
+                                          &err);
+        if (ret && !region->migration &&
+            vfio_user_session_is_dead(device->session)) {
+            /* what a guest reads where no device answers */
+            error_free(err);
+            memset(data, 0xff, size);
+            return size;
+        }
+        if (ret) {
+            return vfio_user_device_fail(device, ret, err);
+        }
+    }
+    return size;
+}
+
+/* Ordering is the socket's, so nothing may reach the device beside it. */
+static bool vfio_user_device_may_post(const VFIOUserDevice *device,
+                                      const VFIOUserRegion *region)
+{
+    return !device->no_posted_writes && !region->migration &&
+           !region->num_fds;
+}
+
+static int vfio_user_device_write_piece(VFIOUserDevice *device,
+                                        const VFIOUserRegion *region,
+                                        uint64_t offset, uint32_t count,
+                                        const void *data, bool post,
+                                        Error **errp)
+{
+    VFIOUserRegionRW rw;
+    VFIOUserCall call = {
+        .command = VFIO_USER_REGION_WRITE,
+        .deadline = vfio_user_device_deadline(region, offset, true),
+        .head = &rw,
+        .head_size = sizeof(rw),
+        .data = data,
+        .data_size = count,
+        .max_reply = sizeof(rw),
+    };
+    g_autoptr(VFIOUserMsg) reply = NULL;
+    int ret;
+
+    vfio_user_wire_put_region_rw(&rw, region->desc.index, offset, count);
+    if (post && vfio_user_device_may_post(device, region)) {
+        return vfio_user_session_post(device->session, &call, errp);
+    }
+    ret = vfio_user_session_call(device->session, &call, errp);
+    reply = call.reply;
+    if (ret) {
+        return ret;
+    }
+    if (!vfio_user_wire_get_region_write(vfio_user_call_payload(&call),
+                                         vfio_user_call_payload_size(&call),
+                                         region->desc.index, offset, count,
+                                         errp)) {
+        return vfio_user_device_protocol_error(device,
+                                                call.command, errp);
+    }
+    return 0;
+}
+
+static ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
+                                             size_t size, const void *data,
+                                             bool post)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    const VFIOUserRegion *region;
+    uint64_t offset;
+    size_t done, piece;
+
+    region = vfio_user_device_region(device, off, size, &offset);
+    if (!region) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    for (done = 0; done < size; done += piece) {
+        Error *err = NULL;
+        int ret;
+
+        piece = MIN(size - done, device->max_write);
+        ret = vfio_user_device_write_piece(device, region, offset + done,
+                                           piece,
+                                           (const uint8_t *)data + done,
+                                           post, &err);
+        if (ret && !region->migration &&
+            vfio_user_session_is_dead(device->session)) {
+            error_free(err);
+            return size;
+        }
+        if (ret) {
+            return vfio_user_device_fail(device, ret, err);
+        }
+    }
+    return size;
+}
+
+/* The fd that area @i of @region lies in, or -1. */
+static int vfio_user_device_area_fd(const VFIOUserRegion *region, uint32_t i)
+{
+    if (region->num_fds == 1) {
+        return region->fds[0];
+    }
+    return i < region->num_fds ? region->fds[i] : -1;
+}
+
+/* Does @fd hold @size bytes at @offset, so that no access goes past its end */
+static bool vfio_user_device_fd_holds(int fd, uint64_t offset, uint64_t size)
+{
+    struct stat st;
+
+    return fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
+           st.st_size >= 0 && offset <= st.st_size &&
+           size <= st.st_size - offset;
+}
+
+static void *vfio_user_device_region_mmap(VFIODevice *vbasedev, off_t off,
+                                          size_t size, int prot)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    const VFIOUserRegion *region;
+    uint64_t offset, file_offset;
+    uint32_t i;
+    int fd = -1;
+
+    region = vfio_user_device_region(device, off, size, &offset);
+    if (region && !region->desc.has_sparse) {
+        fd = vfio_user_device_area_fd(region, 0);
+    }
+    for (i = 0; region && i < region->desc.nr_areas; i++) {
+        const VFIOUserSparseArea *area = &region->desc.areas[i];
+
+        if (offset >= area->offset && offset - area->offset < area->size &&
+            size <= area->size - (offset - area->offset)) {
+            fd = vfio_user_device_area_fd(region, i);
+            break;
+        }
+    }
+    if (fd < 0) {
+        errno = ENODEV;
+        return MAP_FAILED;
+    }
+    file_offset = region->desc.offset + offset;
+    if (!vfio_user_device_fd_holds(fd, file_offset, size)) {
+        errno = ENXIO;
+        return MAP_FAILED;
+    }
+    return mmap(NULL, size, prot, MAP_SHARED, fd, file_offset);
+}
+
+static int vfio_user_device_reset(VFIODevice *vbasedev)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    VFIOUserCall call = {
+        .command = VFIO_USER_DEVICE_RESET,
+        .deadline = VFIO_USER_DEADLINE_STATE,
+    };
+    Error *err = NULL;
+    int ret;
+
+    if (vfio_user_session_is_dead(device->session)) {
+        return 0;
+    }
+    ret = vfio_user_session_call(device->session, &call, &err);
+    vfio_user_msg_free(call.reply);
+    trace_vfio_user_reset(vbasedev->name, ret);
+    return ret ? vfio_user_device_fail(device, ret, err) : 0;
+}
+
+const VFIODeviceIOOps vfio_user_device_io_ops = {
+    .get_region_info = vfio_user_device_get_region_info,
+    .get_irq_info = vfio_user_device_get_irq_info,
+    .set_irqs = vfio_user_device_set_irqs,
+    .region_read = vfio_user_device_region_read,
+    .region_write = vfio_user_device_region_write,
+    .region_mmap = vfio_user_device_region_mmap,
+    .device_reset = vfio_user_device_reset,
+};

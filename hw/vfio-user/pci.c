@@ -1,0 +1,358 @@
+/*
+ * vfio-user-pci: a PCI device whose implementation is another process, a
+ * vfio-user server at a UNIX socket.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-sockets.h"
+#include "qapi/visitor.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/module.h"
+#include "hw/qdev-properties.h"
+#include "hw/qdev-properties-system.h"
+#include "hw/vfio/pci.h"
+#include "hw/vfio-user/container.h"
+#include "hw/vfio-user/device.h"
+#include "migration/blocker.h"
+#include "migration/migration.h"
+#include "migration/misc.h"
+#include "migration/qemu-file.h"
+
+#define TYPE_VFIO_USER_PCI "vfio-user-pci"
+OBJECT_DECLARE_SIMPLE_TYPE(VFIOUserPCIDevice, VFIO_USER_PCI)
+
+/* All fields are used with the BQL held. */
+struct VFIOUserPCIDevice {
+    VFIOPCIDevice device;
+    VFIOUserDevice user;
+    VFIOUserContainer *container;
+    char *session_name;
+    Notifier migration_end;     /* registered while notify is set */
+
+    /* properties */
+    SocketAddress *socket;
+    bool secure_dma;
+    bool no_posted_writes;
+    OnOffAuto enable_migration;
+    uint32_t max_write_size;
+    uint32_t msg_timeout;
+    uint32_t map_timeout;
+    uint32_t state_timeout;
+    uint32_t bulk_timeout;
+};
+
+/* Let migrate say why it cannot; false while a migration is under way. */
+static bool vfio_user_pci_block_migration(VFIOUserPCIDevice *udev)
+{
+    VFIODevice *vbasedev = &udev->device.vbasedev;
+    const Error *reason = vfio_user_session_reason(udev->user.session);
+
+    error_setg(&vbasedev->migration_blocker, "%s: %s", vbasedev->name,
+               error_get_pretty(reason));
+    if (migrate_add_blocker_internal(vbasedev->migration_blocker, NULL)) {
+        error_free(vbasedev->migration_blocker);
+        vbasedev->migration_blocker = NULL;
+        return false;
+    }
+    return true;
+}
+
+static void vfio_user_pci_forget_migration(VFIOUserPCIDevice *udev)
+{
+    if (udev->migration_end.notify) {
+        remove_migration_state_change_notifier(&udev->migration_end);
+        udev->migration_end.notify = NULL;
+    }
+}
+
+static void vfio_user_pci_migration_end(Notifier *notifier, void *data)
+{
+    VFIOUserPCIDevice *udev = container_of(notifier, VFIOUserPCIDevice,
+                                           migration_end);
+
+    if (vfio_user_pci_block_migration(udev)) {
+        vfio_user_pci_forget_migration(udev);
+    }
+}
+
+/* End a migration that is under way: what it is to save is lost. */
+static void vfio_user_pci_fail_migration(VFIOUserPCIDevice *udev)
+{
+    MigrationState *ms = migrate_get_current();
+    const Error *reason = vfio_user_session_reason(udev->user.session);
+    Error *err = NULL;
+
+    error_setg(&err, "%s: %s", udev->device.vbasedev.name,
+               error_get_pretty(reason));
+    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
+        if (ms->to_dst_file) {
+            migrate_set_error(ms, err);
+            qemu_file_set_error(ms->to_dst_file, -ENOTCONN);
+        }
+    }
+    error_free(err);
+}
+
+/*
+ * The one line that says the device is gone.  While a migration is under way
+ * there can be no blocker: it fails now, and the blocker comes at its end.
+ */
+static void vfio_user_pci_lost(void *opaque, const Error *reason)
+{
+    VFIOUserPCIDevice *udev = opaque;
+    VFIODevice *vbasedev = &udev->device.vbasedev;
+
+    error_report("%s: lost: %s", vbasedev->name, error_get_pretty(reason));
+    if (vbasedev->migration_blocker || !vbasedev->dev->realized ||
+        vfio_user_pci_block_migration(udev)) {
+        return;
+    }
+    vfio_user_pci_fail_migration(udev);
+    udev->migration_end.notify = vfio_user_pci_migration_end;
+    add_migration_state_change_notifier(&udev->migration_end);
+}
+
+static void vfio_user_pci_disconnect(VFIOUserPCIDevice *udev)
+{
+    vfio_user_pci_forget_migration(udev);
+    vfio_user_container_disconnect(udev->container, &udev->device.vbasedev);
+    udev->container = NULL;
+    vfio_user_session_close(udev->user.session);
+    udev->user.session = NULL;
+}
+
+static bool vfio_user_pci_connect(VFIOUserPCIDevice *udev, Error **errp)
+{
+    VFIOUserSessionConfig config = {
+        .address = udev->socket,
+        .name = udev->session_name,
+        .timeout_ms = {
+            [VFIO_USER_DEADLINE_REGISTER] = udev->msg_timeout,
+            [VFIO_USER_DEADLINE_MAP] = udev->map_timeout,
+            [VFIO_USER_DEADLINE_STATE] = udev->state_timeout,
+            [VFIO_USER_DEADLINE_BULK] = udev->bulk_timeout,
+        },
+        .dead = vfio_user_pci_lost,
+        .opaque = udev,
+    };
+
+    udev->user.session = vfio_user_session_connect(&config, errp);
+    return udev->user.session != NULL;
+}
+
+/* A server that has nothing to migrate need not be asked to. */
+static bool vfio_user_pci_may_migrate(VFIOUserPCIDevice *udev)
+{
+    if (udev->enable_migration == ON_OFF_AUTO_AUTO) {
+        return vfio_user_session_caps(udev->user.session)->migration;
+    }
+    return udev->enable_migration == ON_OFF_AUTO_ON;
+}
+
+static bool vfio_user_pci_set_up(VFIOUserPCIDevice *udev, Error **errp)
+{
+    VFIODevice *vbasedev = &udev->device.vbasedev;
+    AddressSpace *as = pci_device_iommu_address_space(&udev->device.pdev);
+
+    udev->user.max_write = udev->max_write_size;
+    udev->user.no_posted_writes = udev->no_posted_writes;
+    if (!vfio_user_device_init(&udev->user, vbasedev, errp) ||
+        !vfio_user_device_check_config(vbasedev, errp)) {
+        return false;
+    }
+    vbasedev->enable_migration = vfio_user_pci_may_migrate(udev);
+    udev->container = vfio_user_container_connect(&udev->user, vbasedev, as,
+                                                  udev->secure_dma, errp);
+    return udev->container != NULL;
+}
+
+/*
+ * Connect, learn and check what the device is, give it the guest's memory,
+ * and leave the rest to hw/vfio.  What is undone here on failure cannot wait
+ * for the object to be finalized, since others still refer to it.
+ */
+static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
+{
+    ERRP_GUARD();
+    VFIOUserPCIDevice *udev = VFIO_USER_PCI(pdev);
+    VFIODevice *vbasedev = &udev->device.vbasedev;
+    g_autofree char *address = NULL;
+
+    if (!udev->socket) {
+        error_setg(errp, "vfio-user-pci: property 'socket' is missing: use "
+                   "socket=PATH, the UNIX socket of a vfio-user server");
+        return;
+    }
+    if (udev->max_write_size < sizeof(uint64_t)) {
+        error_setg(errp, "vfio-user-pci: x-max-write-size is less than a "
+                   "register (got %u, limit %zu)", udev->max_write_size,
+                   sizeof(uint64_t));
+        return;
+    }
+    address = socket_uri(udev->socket);
+    g_free(udev->session_name);
+    udev->session_name = g_strdup_printf("vfio-user:%s",
+                             udev->socket->type == SOCKET_ADDRESS_TYPE_UNIX ?
+                             udev->socket->u.q_unix.path : address);
+    g_free(vbasedev->name);
+    vbasedev->name = g_strdup(DEVICE(pdev)->id ?: udev->session_name);
+    vbasedev->ops = &vfio_pci_ops;
+    vbasedev->type = VFIO_DEVICE_TYPE_PCI;
+    vbasedev->dev = DEVICE(pdev);
+    vbasedev->fd = -1;
+
+    if (!vfio_user_pci_connect(udev, errp)) {
+        return;
+    }
+    if (!vfio_user_pci_set_up(udev, errp)) {
+        if (!g_str_has_prefix(error_get_pretty(*errp), "vfio-user:")) {
+            error_prepend(errp, "%s: ", udev->session_name);
+        }
+        vfio_user_pci_disconnect(udev);
+        return;
+    }
+    vfio_pci_device_realize(&udev->device, errp);
+    if (*errp) {
+        vfio_user_pci_disconnect(udev);
+    }
+}
+
+static void vfio_user_pci_instance_init(Object *obj)
+{
+    VFIOUserPCIDevice *udev = VFIO_USER_PCI(obj);
+
+    udev->device.vbasedev.fd = -1;
+    udev->device.display = ON_OFF_AUTO_OFF;
+}
+
+static void vfio_user_pci_instance_finalize(Object *obj)
+{
+    VFIOUserPCIDevice *udev = VFIO_USER_PCI(obj);
+
+    vfio_pci_device_finalize(&udev->device);
+    vfio_user_pci_disconnect(udev);
+    vfio_user_device_cleanup(&udev->user);
+    g_free(udev->device.vbasedev.name);
+    g_free(udev->device.msix);
+    g_free(udev->session_name);
+    qapi_free_SocketAddress(udev->socket);
+}
+
+static void vfio_user_pci_get_socket(Object *obj, Visitor *v, const char *name,
+                                     void *opaque, Error **errp)
+{
+    VFIOUserPCIDevice *udev = VFIO_USER_PCI(obj);
+    g_autofree char *uri = udev->socket ? socket_uri(udev->socket) :
+                                          g_strdup("");
+
+    visit_type_str(v, name, &uri, errp);
+}
+
+/* A string is the path of a UNIX socket; an object, any SocketAddress. */
+static void vfio_user_pci_set_socket(Object *obj, Visitor *v, const char *name,
+                                     void *opaque, Error **errp)
+{
+    VFIOUserPCIDevice *udev = VFIO_USER_PCI(obj);
+    g_autofree GenericAlternate *form = NULL;
+    g_autofree char *path = NULL;
+    SocketAddress *address = NULL;
+
+    if (DEVICE(obj)->realized) {
+        error_setg(errp, "'%s' cannot be changed, the device is connected",
+                   name);
+        return;
+    }
+    if (!visit_start_alternate(v, name, &form, sizeof(*form), errp)) {
+        return;
+    }
+    if (form->type == QTYPE_QDICT) {
+        visit_type_SocketAddress(v, name, &address, errp);
+    } else if (visit_type_str(v, name, &path, errp)) {
+        address = g_new0(SocketAddress, 1);
+        address->type = SOCKET_ADDRESS_TYPE_UNIX;
+        address->u.q_unix.path = g_steal_pointer(&path);
+    }
+    visit_end_alternate(v, (void **)&form);
+    if (address) {
+        qapi_free_SocketAddress(udev->socket);
+        udev->socket = address;
+    }
+}
+
+static Property vfio_user_pci_properties[] = {
+    DEFINE_PROP_BOOL("secure-dma", VFIOUserPCIDevice, secure_dma, false),
+    DEFINE_PROP_BOOL("x-no-posted-writes", VFIOUserPCIDevice,
+                     no_posted_writes, false),
+    DEFINE_PROP_UINT32("x-max-write-size", VFIOUserPCIDevice, max_write_size,
+                       32 * KiB),
+    DEFINE_PROP_UINT32("x-msg-timeout", VFIOUserPCIDevice, msg_timeout,
+                       VFIO_USER_DEFAULT_REGISTER_TIMEOUT),
+    DEFINE_PROP_UINT32("x-map-timeout", VFIOUserPCIDevice, map_timeout,
+                       VFIO_USER_DEFAULT_MAP_TIMEOUT),
+    DEFINE_PROP_UINT32("x-state-timeout", VFIOUserPCIDevice, state_timeout,
+                       VFIO_USER_DEFAULT_STATE_TIMEOUT),
+    DEFINE_PROP_UINT32("x-bulk-timeout", VFIOUserPCIDevice, bulk_timeout,
+                       VFIO_USER_DEFAULT_BULK_TIMEOUT),
+    DEFINE_PROP_ON_OFF_AUTO("x-enable-migration", VFIOUserPCIDevice,
+                            enable_migration, ON_OFF_AUTO_AUTO),
+    DEFINE_PROP_ON_OFF_AUTO("x-pre-copy-dirty-page-tracking",
+                            VFIOUserPCIDevice,
+                            device.vbasedev.pre_copy_dirty_page_tracking,
+                            ON_OFF_AUTO_ON),
+    DEFINE_PROP_UINT32("x-intx-mmap-timeout-ms", VFIOUserPCIDevice,
+                       device.intx.mmap_timeout, 1100),
+    DEFINE_PROP_BOOL("x-no-mmap", VFIOUserPCIDevice, device.vbasedev.no_mmap,
+                     false),
+    DEFINE_PROP_BOOL("x-no-kvm-intx", VFIOUserPCIDevice, device.no_kvm_intx,
+                     false),
+    DEFINE_PROP_BOOL("x-no-kvm-msi", VFIOUserPCIDevice, device.no_kvm_msi,
+                     false),
+    DEFINE_PROP_BOOL("x-no-kvm-msix", VFIOUserPCIDevice, device.no_kvm_msix,
+                     false),
+    DEFINE_PROP_UINT32("x-pci-vendor-id", VFIOUserPCIDevice, device.vendor_id,
+                       PCI_ANY_ID),
+    DEFINE_PROP_UINT32("x-pci-device-id", VFIOUserPCIDevice, device.device_id,
+                       PCI_ANY_ID),
+    DEFINE_PROP_UINT32("x-pci-sub-vendor-id", VFIOUserPCIDevice,
+                       device.sub_vendor_id, PCI_ANY_ID),
+    DEFINE_PROP_UINT32("x-pci-sub-device-id", VFIOUserPCIDevice,
+                       device.sub_device_id, PCI_ANY_ID),
+    DEFINE_PROP_OFF_AUTO_PCIBAR("x-msix-relocation", VFIOUserPCIDevice,
+                                device.msix_relo, OFF_AUTOPCIBAR_OFF),
+    DEFINE_PROP_END_OF_LIST(),
+};
+
+static void vfio_user_pci_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    PCIDeviceClass *pdc = PCI_DEVICE_CLASS(klass);
+
+    device_class_set_props(dc, vfio_user_pci_properties);
+    object_class_property_add(klass, "socket", "str|SocketAddress",
+                              vfio_user_pci_get_socket,
+                              vfio_user_pci_set_socket, NULL, NULL);
+    object_class_property_set_description(klass, "socket",
+        "UNIX socket of the vfio-user server: its path, or a SocketAddress");
+    dc->desc = "PCI device in another process, over vfio-user";
+    pdc->realize = vfio_user_pci_realize;
+}
+
+static const TypeInfo vfio_user_pci_info = {
+    .name = TYPE_VFIO_USER_PCI,
+    .parent = TYPE_VFIO_PCI_BASE,
+    .instance_size = sizeof(VFIOUserPCIDevice),
+    .instance_init = vfio_user_pci_instance_init,
+    .instance_finalize = vfio_user_pci_instance_finalize,
+    .class_init = vfio_user_pci_class_init,
+};
+
+static void vfio_user_pci_register_types(void)
+{
+    type_register_static(&vfio_user_pci_info);
+}
+
+type_init(vfio_user_pci_register_types)

@@ -1,0 +1,7 @@
+/*
+ * Trace events of vfio-user.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "trace/trace-hw_vfio_user.h"

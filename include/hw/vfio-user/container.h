@@ -1,0 +1,37 @@
+/*
+ * Guest memory for a vfio-user server: DMA mappings and dirty pages.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VFIO_USER_CONTAINER_H
+#define HW_VFIO_USER_CONTAINER_H
+
+#include "hw/vfio/vfio-common.h"
+#include "hw/vfio-user/device.h"
+
+typedef struct VFIOUserContainer VFIOUserContainer;
+
+/*
+ * Give the server of @device access to @as: make a container and a group of
+ * one for @vbasedev, put the group where hw/vfio looks for groups, and map
+ * what RAM there is.  Memory goes along as fds unless @secure, or where it
+ * has none that shows what QEMU writes.  @device must outlive the container.
+ * BQL held, main thread.
+ *
+ * Returns NULL with @errp set when a mapping fails; nothing remains then.
+ * (Specification: DMA_MAP.)
+ */
+VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
+                                               VFIODevice *vbasedev,
+                                               AddressSpace *as, bool secure,
+                                               Error **errp);
+
+/*
+ * Take the memory and @vbasedev's group away again; the session may be dead.
+ * @container may be NULL.  BQL held, main thread.
+ */
+void vfio_user_container_disconnect(VFIOUserContainer *container,
+                                    VFIODevice *vbasedev);
+
+#endif /* HW_VFIO_USER_CONTAINER_H */

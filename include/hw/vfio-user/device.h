@@ -1,0 +1,78 @@
+/*
+ * A vfio-user server's device as hw/vfio sees it: what it consists of, and
+ * the io_ops that reach it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VFIO_USER_DEVICE_H
+#define HW_VFIO_USER_DEVICE_H
+
+#include "hw/vfio/vfio-common.h"
+#include "hw/vfio-user/session.h"
+#include "hw/vfio-user/wire.h"
+
+/* hw/vfio sees region n at this offset times n */
+#define VFIO_USER_REGION_SHIFT 40
+
+typedef struct VFIOUserRegion {
+    VFIOUserRegionDesc desc;
+    /* one fd for each area of desc, or one for all; owned */
+    int fds[VFIO_USER_MAX_FDS];
+    size_t num_fds;
+    bool migration;         /* v1 migration region: never posted to */
+} VFIOUserRegion;
+
+/*
+ * All but @session, which has its own locks, is set up by
+ * vfio_user_device_init() and does not change until cleanup.
+ */
+typedef struct VFIOUserDevice {
+    VFIOUserSession *session;   /* borrowed */
+    size_t max_write;           /* bytes of data in one REGION_WRITE */
+    bool no_posted_writes;
+    uint32_t num_regions;
+    uint32_t num_irqs;
+    VFIOUserRegion *regions;
+    VFIOUserIRQDesc *irqs;
+} VFIOUserDevice;
+
+/*
+ * Ask the server what its device consists of, check it, and make @vbasedev
+ * use @device: its io_ops, counts and flags.  @device->session, max_write and
+ * no_posted_writes are set by the caller.  BQL held.
+ *
+ * A server that refuses DEVICE_GET_INFO because an earlier client left its
+ * device stopped is told to run it first.
+ *
+ * Returns false with @errp set when a call fails or the device is none that
+ * QEMU can use; vfio_user_device_cleanup() is safe then as well.
+ * (Specification: DEVICE_GET_INFO, DEVICE_GET_REGION_INFO,
+ * DEVICE_GET_IRQ_INFO.)
+ */
+bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
+                           Error **errp);
+
+/* Free what init made and close the regions' fds; idempotent.  BQL held. */
+void vfio_user_device_cleanup(VFIOUserDevice *device);
+
+/*
+ * The server answered @command with nonsense, which @errp says (from a
+ * vfio_user_wire_get function; not NULL): what follows can not be trusted
+ * either, so the session dies of it.  @errp becomes the session's reason.
+ * Returns -EPROTO.  Any thread.
+ */
+int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
+                                    Error **errp);
+
+/* The ops that init gives to a VFIODevice. */
+extern const VFIODeviceIOOps vfio_user_device_io_ops;
+
+/*
+ * Check the server's config space where hw/vfio and hw/pci take it on trust:
+ * header type, BAR types, capability chains and MSI-X.  BQL held.  Returns
+ * false with @errp set when it cannot be read or must not be used.
+ */
+bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp);
+
+#endif /* HW_VFIO_USER_DEVICE_H */
