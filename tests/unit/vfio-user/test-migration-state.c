@@ -1,0 +1,354 @@
+/*
+ * Unit tests of the cached device_state: events in, accesses of the register
+ * out, on servers that keep to the protocol, bend it, or fail.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "hw/vfio/migration-state.h"
+
+#define START       VFIO_MIGRATION_EVENT_VM_START
+#define START_SAVE  VFIO_MIGRATION_EVENT_VM_START_SAVE
+#define STOP        VFIO_MIGRATION_EVENT_VM_STOP
+#define STOP_SAVE   VFIO_MIGRATION_EVENT_VM_STOP_SAVE
+#define SETUP       VFIO_MIGRATION_EVENT_SAVE_SETUP
+#define STOPPED     VFIO_MIGRATION_EVENT_SAVE_STOPPED
+#define DONE        VFIO_MIGRATION_EVENT_SAVE_DONE
+#define LOAD        VFIO_MIGRATION_EVENT_LOAD_SETUP
+#define ROLLBACK    VFIO_MIGRATION_EVENT_ROLLBACK
+
+/* Not events of the module: what else happens to the device */
+#define RESET           (VFIO_MIGRATION_EVENT__MAX + 1)
+#define END             (VFIO_MIGRATION_EVENT__MAX + 2)
+
+#define MAX_EVENTS 8
+
+/* The device: its register, and a log of what was done to it */
+typedef struct Device {
+    uint32_t value;
+    bool accepts_3_to_1;
+    bool accepts_self;
+    bool reset_runs;        /* a reset leads to RUNNING */
+    int fail_write;         /* how many more writes until one is refused */
+    bool error_on_fail;     /* that one puts the device into ERROR */
+    bool dead;              /* nothing is answered any more */
+    unsigned skips;
+    GString *log;
+} Device;
+
+/* What the specification allows, typed from its list of transitions. */
+static bool device_allows(const Device *device, uint32_t to)
+{
+    static const char *const allowed[] = {
+        "1", "0 2 3 4", "0 1", "2", "1", "", "",
+    };
+    char digit[] = { '0' + to, '\0' };
+
+    return (device->accepts_3_to_1 && device->value == 3 && to == 1) ||
+           (device->accepts_self && device->value == to) ||
+           (device->value < ARRAY_SIZE(allowed) &&
+            strstr(allowed[device->value], digit));
+}
+
+static int device_read(void *opaque, uint32_t *value)
+{
+    Device *device = opaque;
+
+    g_string_append_printf(device->log, "%sR", device->log->len ? " " : "");
+    *value = device->value;
+    return device->dead ? -ENOTCONN : 0;
+}
+
+static int device_write(void *opaque, uint32_t value)
+{
+    Device *device = opaque;
+
+    g_string_append_printf(device->log, "%sW%u", device->log->len ? " " : "",
+                           value);
+    if (device->dead) {
+        return -ENOTCONN;
+    }
+    if (device->fail_write && !--device->fail_write) {
+        device->value = device->error_on_fail ? 6 : device->value;
+        return -EIO;
+    }
+    if (!device_allows(device, value)) {
+        return -EINVAL;
+    }
+    device->value = value;
+    return 0;
+}
+
+static void device_skip(void *opaque, uint32_t value)
+{
+    Device *device = opaque;
+
+    g_assert_cmpuint(value, ==, device->value);
+    device->skips++;
+}
+
+static const VFIOMigrationStateOps device_ops = {
+    .read = device_read,
+    .write = device_write,
+    .skip = device_skip,
+};
+
+typedef struct Scenario {
+    const char *name;
+    bool running;           /* the VM runs from the start */
+    bool uncached;
+    bool refuses_3_to_1;
+    bool reset_runs;
+    int fail_write;
+    bool error_on_fail;
+    int events[MAX_EVENTS]; /* ends with END */
+    const char *log;        /* accesses after realize */
+    uint32_t value;         /* where the device ends */
+    int ret;                /* of the last event */
+} Scenario;
+
+static const Scenario scenarios[] = {
+    { "cold-boot", .events = { START, END }, .log = "", .value = 1 },
+    { "boot-then-stop", .events = { START, STOP, END },
+      .log = "W0", .value = 0 },
+    { "stop-cont", .running = true, .events = { STOP, START, END },
+      .log = "W0 W1", .value = 1 },
+    { "source", .running = true,
+      .events = { SETUP, STOP, STOPPED, DONE, END },
+      .log = "W3 W2 W0", .value = 0 },
+    { "source-then-cont", .running = true,
+      .events = { SETUP, STOP, STOPPED, DONE, START, END },
+      .log = "W3 W2 W0 W1", .value = 1 },
+    { "destination", .events = { LOAD, START, END },
+      .log = "W4 W1", .value = 1 },
+    { "cancel", .running = true, .events = { SETUP, ROLLBACK, ROLLBACK, END },
+      .log = "W3 W1", .value = 1 },
+    { "cancel-strict", .running = true, .refuses_3_to_1 = true,
+      .events = { SETUP, ROLLBACK, END }, .log = "W3 W1 R W2 W1", .value = 1 },
+    { "cancel-strict-twice", .running = true, .refuses_3_to_1 = true,
+      .events = { SETUP, ROLLBACK, SETUP, ROLLBACK, END },
+      .log = "W3 W1 R W2 W1 W3 W2 W1", .value = 1 },
+    { "unreachable", .running = true, .events = { ROLLBACK, END },
+      .log = "", .value = 1 },
+    { "unreachable-paused", .running = true,
+      .events = { STOP, ROLLBACK, END }, .log = "W0", .value = 0 },
+    { "failure-at-stop-copy", .running = true,
+      .events = { SETUP, STOP, STOPPED, START, ROLLBACK, END },
+      .log = "W3 W2 W1", .value = 1 },
+    { "failure-after-stop-copy", .running = true,
+      .events = { SETUP, STOP, STOPPED, DONE, START, ROLLBACK, END },
+      .log = "W3 W2 W0 W1", .value = 1 },
+    { "paused", .running = true,
+      .events = { STOP, SETUP, STOPPED, DONE, END },
+      .log = "W0 W1 W2 W0", .value = 0 },
+    { "paused-failure", .running = true,
+      .events = { STOP, SETUP, STOPPED, ROLLBACK, END },
+      .log = "W0 W1 W2 W0", .value = 0 },
+    { "never-started", .events = { SETUP, STOPPED, DONE, END },
+      .log = "W2 W0", .value = 0 },
+    { "never-started-failure", .events = { SETUP, STOPPED, ROLLBACK, END },
+      .log = "W2 W1", .value = 1 },
+    { "stop-in-precopy", .running = true,
+      .events = { SETUP, STOP, STOPPED, DONE, END },
+      .log = "W3 W2 W0", .value = 0 },
+    { "stop-cont-in-precopy", .running = true,
+      .events = { SETUP, STOP, START_SAVE, STOP, STOPPED, DONE, END },
+      .log = "W3 W2 W1 W3 W2 W0", .value = 0 },
+    { "reset-in-precopy-falls", .running = true, .reset_runs = true,
+      .events = { SETUP, RESET, STOP, STOPPED, DONE, END },
+      .log = "W3 R W3 W2 W0", .value = 0 },
+    { "reset-in-precopy-kept", .running = true,
+      .events = { SETUP, RESET, STOP, STOPPED, DONE, END },
+      .log = "W3 R W2 W0", .value = 0 },
+    { "reset-when-running", .running = true, .events = { RESET, END },
+      .log = "", .value = 1 },
+    { "savevm", .running = true,
+      .events = { STOP_SAVE, SETUP, STOPPED, DONE, START, END },
+      .log = "W2 W0 W1", .value = 1 },
+    { "loadvm", .running = true, .events = { STOP, LOAD, START, END },
+      .log = "W0 W1 W4 W1", .value = 1 },
+    { "refused-stop-copy-is-tried-again", .running = true, .fail_write = 2,
+      .events = { SETUP, STOP, STOPPED, DONE, END },
+      .log = "W3 W2 R W2 W0", .value = 0 },
+    { "refused-stop-copy-and-back", .running = true, .fail_write = 2,
+      .events = { SETUP, STOP, START, ROLLBACK, END },
+      .log = "W3 W2 R W1", .value = 1 },
+    { "error-is-final", .running = true, .fail_write = 2,
+      .error_on_fail = true, .events = { SETUP, STOP, START, ROLLBACK, END },
+      .log = "W3 W2 R", .value = 6, .ret = -EIO },
+    { "uncached-cold-boot", .uncached = true, .events = { START, END },
+      .log = "R W1", .value = 1 },
+    { "uncached-source", .running = true, .uncached = true,
+      .events = { SETUP, STOP, STOPPED, DONE, END },
+      .log = "R W3 R W2 R W2 R W0", .value = 0 },
+    { "uncached-stop-twice", .running = true, .uncached = true,
+      .events = { STOP, STOP, END }, .log = "R W0", .value = 0 },
+    { "uncached-destination", .uncached = true, .events = { LOAD, START, END },
+      .log = "R W4 R W1", .value = 1 },
+};
+
+static bool device_reset(VFIOMigrationState *state, Device *device)
+{
+    if (device->reset_runs) {
+        device->value = 1;
+    }
+    return vfio_migration_state_was_reset(state);
+}
+
+static void test_state_scenario(const void *data)
+{
+    const Scenario *scenario = data;
+    Device device = {
+        .value = 1,
+        .accepts_3_to_1 = !scenario->refuses_3_to_1,
+        .accepts_self = scenario->uncached,
+        .reset_runs = scenario->reset_runs,
+        .log = g_string_new(NULL),
+    };
+    VFIOMigrationState state;
+    int i, ret = 0;
+
+    vfio_migration_state_init(&state, &device_ops, &device,
+                              !scenario->uncached, scenario->running);
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
+    g_assert_cmpstr(device.log->str, ==, "R");
+    g_string_truncate(device.log, 0);
+    device.fail_write = scenario->fail_write;
+    device.error_on_fail = scenario->error_on_fail;
+
+    for (i = 0; scenario->events[i] != END; i++) {
+        ret = scenario->events[i] == RESET ?
+              device_reset(&state, &device) :
+              vfio_migration_state_event(&state, scenario->events[i]);
+    }
+    g_assert_cmpstr(device.log->str, ==, scenario->log);
+    g_assert_cmpuint(device.value, ==, scenario->value);
+    g_assert_cmpint(ret, ==, scenario->ret);
+    vfio_migration_state_destroy(&state);
+    g_string_free(device.log, true);
+}
+
+/* Whatever state the device is found in, realize leads it to RUNNING. */
+static void test_state_sync_from_any(void)
+{
+    static const char *const logs[] = { "R W1", "R", "R W1", "R W1", "R W1" };
+    uint32_t found;
+
+    for (found = 0; found < ARRAY_SIZE(logs); found++) {
+        Device device = {
+            .value = found,
+            .accepts_3_to_1 = true,
+            .log = g_string_new(NULL),
+        };
+        VFIOMigrationState state;
+
+        vfio_migration_state_init(&state, &device_ops, &device, true, false);
+        g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
+        g_assert_cmpstr(device.log->str, ==, logs[found]);
+        g_assert_cmpuint(device.value, ==, 1);
+        vfio_migration_state_destroy(&state);
+        g_string_free(device.log, true);
+    }
+}
+
+static void test_state_sync_failures(void)
+{
+    Device device = { .value = 6, .log = g_string_new(NULL) };
+    VFIOMigrationState state;
+
+    vfio_migration_state_init(&state, &device_ops, &device, true, false);
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, -EIO);
+    device.dead = true;
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, -ENOTCONN);
+    g_assert_cmpstr(device.log->str, ==, "R R");
+    vfio_migration_state_destroy(&state);
+    g_string_free(device.log, true);
+}
+
+/* A lost device: nothing is taken for known, and nothing is skipped. */
+static void test_state_lost_device(void)
+{
+    Device device = { .value = 1, .log = g_string_new(NULL) };
+    VFIOMigrationState state;
+
+    vfio_migration_state_init(&state, &device_ops, &device, true, true);
+    vfio_migration_state_sync(&state);
+    device.dead = true;
+    g_assert_cmpint(vfio_migration_state_event(&state, SETUP), ==, -ENOTCONN);
+    g_assert_cmpint(vfio_migration_state_event(&state, ROLLBACK), ==,
+                    -ENOTCONN);
+    g_assert_cmpstr(device.log->str, ==, "R W3 R R");
+    g_assert_cmpuint(device.skips, ==, 0);
+    vfio_migration_state_destroy(&state);
+    g_string_free(device.log, true);
+}
+
+/* Bits beyond the state belong to the device: they go back as they came. */
+static void test_state_reserved_bits(void)
+{
+    Device device = { .value = 0x101, .log = g_string_new(NULL) };
+    VFIOMigrationState state;
+
+    vfio_migration_state_init(&state, &device_ops, &device, true, true);
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
+    vfio_migration_state_event(&state, STOP);
+    g_assert_cmpstr(device.log->str, ==, "R W256 R");
+    vfio_migration_state_destroy(&state);
+    g_string_free(device.log, true);
+}
+
+static void test_state_counts(void)
+{
+    Device device = { .value = 1, .log = g_string_new(NULL) };
+    VFIOMigrationState state;
+
+    vfio_migration_state_init(&state, &device_ops, &device, true, true);
+    vfio_migration_state_sync(&state);
+    vfio_migration_state_event(&state, SETUP);
+    vfio_migration_state_event(&state, STOP);
+    vfio_migration_state_event(&state, STOPPED);
+    vfio_migration_state_event(&state, DONE);
+    g_assert_cmpuint(state.writes, ==, 3);
+    g_assert_cmpuint(state.writes_skipped, ==, 1);
+    g_assert_cmpuint(device.skips, ==, 1);
+    vfio_migration_state_destroy(&state);
+    g_string_free(device.log, true);
+}
+
+static void test_state_names(void)
+{
+    static const char *const names[] = {
+        "stop", "running", "stop-copy", "pre-copy", "resuming", "unknown",
+        "error", "unknown", "stop",
+    };
+    uint32_t i;
+
+    for (i = 0; i < ARRAY_SIZE(names); i++) {
+        g_assert_cmpstr(vfio_migration_state_name(i), ==, names[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    size_t i;
+
+    g_test_init(&argc, &argv, NULL);
+    for (i = 0; i < ARRAY_SIZE(scenarios); i++) {
+        g_autofree char *path = g_strdup_printf("/vfio/migration-state/%s",
+                                                scenarios[i].name);
+
+        g_test_add_data_func(path, &scenarios[i], test_state_scenario);
+    }
+    g_test_add_func("/vfio/migration-state/sync/from-any",
+                    test_state_sync_from_any);
+    g_test_add_func("/vfio/migration-state/sync/failures",
+                    test_state_sync_failures);
+    g_test_add_func("/vfio/migration-state/lost-device",
+                    test_state_lost_device);
+    g_test_add_func("/vfio/migration-state/reserved-bits",
+                    test_state_reserved_bits);
+    g_test_add_func("/vfio/migration-state/counts", test_state_counts);
+    g_test_add_func("/vfio/migration-state/names", test_state_names);
+    return g_test_run();
+}
