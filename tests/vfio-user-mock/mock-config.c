@@ -1,0 +1,131 @@
+/*
+ * The PCI configuration space of the mock's device.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "mock-internal.h"
+#include <errno.h>
+#include <string.h>
+
+enum {
+    PCI_VENDOR = 0x00,
+    PCI_DEVICE = 0x02,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_CLASS = 0x08,
+    PCI_CACHE_LINE = 0x0c,
+    PCI_BAR = 0x10,
+    PCI_SUBSYSTEM_VENDOR = 0x2c,
+    PCI_SUBSYSTEM = 0x2e,
+    PCI_CAPABILITIES = 0x34,
+    PCI_IRQ_LINE = 0x3c,
+    PCI_IRQ_PIN = 0x3d,
+    PCI_CAP_MSIX = 0x40,
+    PCI_CAP_MSI = 0x50,
+};
+
+#define COMMAND_BITS 0x0546u    /* memory, master, parity, SERR, INTx off */
+#define STATUS_HAS_CAPABILITIES 0x10u
+#define CAP_ID_MSI 0x05u
+#define CAP_ID_MSIX 0x11u
+#define MSIX_PBA_OFFSET 0x800u
+#define MSIX_MAX_VECTORS (MSIX_PBA_OFFSET / 16)
+
+static void set(Mock *mock, unsigned offset, uint64_t value, unsigned width)
+{
+    mock_store(mock->device.config + offset, value, width);
+}
+
+static void set_writable(Mock *mock, unsigned offset, uint64_t bits,
+                         unsigned width)
+{
+    mock_store(mock->device.config_mask + offset, bits, width);
+}
+
+/* A register cannot say a size that is no power of two: the next one */
+static void init_bar(Mock *mock, unsigned index)
+{
+    uint64_t size = mock_region_size(mock, index), rounded = 16;
+
+    while (rounded < size && rounded < (1ull << 31)) {
+        rounded *= 2;
+    }
+    if (size) {
+        set_writable(mock, PCI_BAR + 4 * index, (uint32_t)-rounded, 4);
+    }
+}
+
+static void init_msix(Mock *mock, unsigned next)
+{
+    uint32_t vectors = CLAMP(mock->config.num_msix_vectors, 1,
+                             MSIX_MAX_VECTORS);
+
+    set(mock, PCI_CAP_MSIX, CAP_ID_MSIX, 1);
+    set(mock, PCI_CAP_MSIX + 1, next, 1);
+    set(mock, PCI_CAP_MSIX + 2, vectors - 1, 2);
+    set_writable(mock, PCI_CAP_MSIX + 2, 0xc000, 2);
+    set(mock, PCI_CAP_MSIX + 4, MOCK_REGION_BAR4, 4);
+    set(mock, PCI_CAP_MSIX + 8, MSIX_PBA_OFFSET | MOCK_REGION_BAR4, 4);
+}
+
+/* One vector, 64-bit address, no masking */
+static void init_msi(Mock *mock)
+{
+    set(mock, PCI_CAP_MSI, CAP_ID_MSI, 1);
+    set(mock, PCI_CAP_MSI + 2, 0x0080, 2);
+    set_writable(mock, PCI_CAP_MSI + 2, 0x0071, 2);
+    set_writable(mock, PCI_CAP_MSI + 4, 0xfffffffffffffffcull, 8);
+    set_writable(mock, PCI_CAP_MSI + 12, 0xffff, 2);
+}
+
+void mock_pci_config_init(Mock *mock)
+{
+    const MockConfig *config = &mock->config;
+    unsigned i, first;
+
+    memset(mock->device.config, 0, sizeof(mock->device.config));
+    memset(mock->device.config_mask, 0, sizeof(mock->device.config_mask));
+    set(mock, PCI_VENDOR, MOCK_PCI_VENDOR_ID, 2);
+    set(mock, PCI_DEVICE, MOCK_PCI_DEVICE_ID, 2);
+    set_writable(mock, PCI_COMMAND, COMMAND_BITS, 2);
+    set(mock, PCI_CLASS, MOCK_PCI_CLASS << 8 | 1, 4);
+    set_writable(mock, PCI_CACHE_LINE, 0xff, 1);
+    for (i = 0; i < 6; i++) {
+        init_bar(mock, i);
+    }
+    set(mock, PCI_SUBSYSTEM_VENDOR, MOCK_PCI_SUBSYSTEM_VENDOR_ID, 2);
+    set(mock, PCI_SUBSYSTEM, MOCK_PCI_SUBSYSTEM_ID, 2);
+    set_writable(mock, PCI_IRQ_LINE, 0xff, 1);
+    set(mock, PCI_IRQ_PIN, !config->no_intx, 1);
+    if (config->msi) {
+        init_msi(mock);
+    }
+    if (!config->no_msix) {
+        init_msix(mock, config->msi ? PCI_CAP_MSI : 0);
+    }
+    first = !config->no_msix ? PCI_CAP_MSIX : config->msi ? PCI_CAP_MSI : 0;
+    set(mock, PCI_CAPABILITIES, first, 1);
+    set(mock, PCI_STATUS, first ? STATUS_HAS_CAPABILITIES : 0, 2);
+}
+
+int mock_pci_config_read(Mock *mock, uint64_t offset, uint8_t *data,
+                         uint32_t count)
+{
+    memcpy(data, mock->device.config + offset, count);
+    return 0;
+}
+
+int mock_pci_config_write(Mock *mock, uint64_t offset, const uint8_t *data,
+                          uint32_t count)
+{
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        uint8_t *byte = &mock->device.config[offset + i];
+        uint8_t mask = mock->device.config_mask[offset + i];
+
+        *byte = (*byte & ~mask) | (data[i] & mask);
+    }
+    return 0;
+}
