@@ -1,0 +1,19 @@
+/*
+ * qtest of the vfio-user client: registers the areas, which are in vfio-user/.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "vfio-user/framework.h"
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    vfio_user_test_add_connect();
+    vfio_user_test_add_device();
+    vfio_user_test_add_migration();
+
+    return g_test_run();
+}

@@ -1,0 +1,435 @@
+/*
+ * The device as the guest sees it and as its server sees the guest: config
+ * space, registers, interrupts, DMA, reset and unplug.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "framework.h"
+#include "libqos/pci.h"
+#include "libqos/pci-pc.h"
+#include "qemu/bswap.h"
+#include "standard-headers/linux/pci_regs.h"
+
+#define PAGE 0x1000
+/* Guest addresses, in memory that is nothing but RAM */
+#define BUFFER 0x00300000
+#define MESSAGE 0x00400000
+
+/* A guest with its device enabled and BAR0 mapped */
+typedef struct Guest {
+    VFIOUserTestVM *vm;
+    QPCIBus *bus;
+    QPCIDevice *device;
+    QPCIBar bar0;
+} Guest;
+
+static Guest *guest_start(const char *machine, const char *properties)
+{
+    VFIOUserTestVMConfig config = {
+        .name = "guest", .machine = machine, .device = properties,
+    };
+    Guest *guest = g_new0(Guest, 1);
+
+    guest->vm = vfio_user_test_vm_new(&config);
+    guest->bus = qpci_new_pc(guest->vm->qts, NULL);
+    guest->device = qpci_device_find(guest->bus,
+        QPCI_DEVFN(VFIO_USER_TEST_DEVICE_SLOT, 0));
+    g_assert_nonnull(guest->device);
+    /* the device has no I/O ports, which qpci_device_enable() insists on */
+    qpci_config_writew(guest->device, PCI_COMMAND,
+                       PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    guest->bar0 = qpci_iomap(guest->device, 0, NULL);
+    return guest;
+}
+
+static void guest_stop(Guest *guest)
+{
+    g_free(guest->device);
+    qpci_free_pc(guest->bus);
+    vfio_user_test_vm_free(guest->vm);
+    g_free(guest);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_stop)
+
+static uint32_t bar0_readl(Guest *guest, uint64_t offset)
+{
+    return qpci_io_readl(guest->device, guest->bar0, offset);
+}
+
+static void bar0_writel(Guest *guest, uint64_t offset, uint32_t value)
+{
+    qpci_io_writel(guest->device, guest->bar0, offset, value);
+}
+
+static void test_device_config_space(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    QPCIDevice *device = guest->device;
+
+    g_assert_cmphex(qpci_config_readw(device, PCI_VENDOR_ID), ==,
+                    MOCK_PCI_VENDOR_ID);
+    g_assert_cmphex(qpci_config_readw(device, PCI_DEVICE_ID), ==,
+                    MOCK_PCI_DEVICE_ID);
+    g_assert_cmphex(qpci_config_readl(device, PCI_CLASS_REVISION) >> 8, ==,
+                    MOCK_PCI_CLASS);
+    g_assert_cmphex(qpci_config_readw(device, PCI_SUBSYSTEM_VENDOR_ID), ==,
+                    MOCK_PCI_SUBSYSTEM_VENDOR_ID);
+    qpci_config_writeb(device, PCI_CACHE_LINE_SIZE, 0x10);
+    g_assert_cmphex(qpci_config_readb(device, PCI_CACHE_LINE_SIZE), ==, 0x10);
+    g_assert_cmphex(qpci_msix_table_size(device), ==, MOCK_MSIX_VECTORS);
+}
+
+static void test_device_vendor_property(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, "x-pci-vendor-id=0x1234");
+
+    g_assert_cmphex(qpci_config_readw(guest->device, PCI_VENDOR_ID), ==,
+                    0x1234);
+}
+
+/* What the guest reads of a register is what the server has there */
+static void assert_scratch(Guest *guest, unsigned index, uint64_t value)
+{
+    g_assert_cmphex(qpci_io_readq(guest->device, guest->bar0,
+                                  MOCK_BAR0_SCRATCH + 8 * index), ==, value);
+    g_assert_cmphex(mock_scratch_get(guest->vm->mock, index), ==, value);
+}
+
+static void test_device_registers(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    QPCIDevice *device = guest->device;
+    uint64_t scratch = MOCK_BAR0_SCRATCH;
+
+    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_ID), ==, MOCK_BAR0_ID_VALUE);
+
+    mock_scratch_set(guest->vm->mock, 3, 0x0123456789abcdefull);
+    assert_scratch(guest, 3, 0x0123456789abcdefull);
+    g_assert_cmphex(qpci_io_readl(device, guest->bar0, scratch + 28), ==,
+                    0x01234567);
+    g_assert_cmphex(qpci_io_readw(device, guest->bar0, scratch + 26), ==,
+                    0x89ab);
+    g_assert_cmphex(qpci_io_readb(device, guest->bar0, scratch + 25), ==,
+                    0xcd);
+
+    qpci_io_writeq(device, guest->bar0, scratch, 0x1122334455667788ull);
+    assert_scratch(guest, 0, 0x1122334455667788ull);
+    qpci_io_writel(device, guest->bar0, scratch + 4, 0xaabbccdd);
+    assert_scratch(guest, 0, 0xaabbccdd55667788ull);
+    qpci_io_writew(device, guest->bar0, scratch + 2, 0xeeff);
+    assert_scratch(guest, 0, 0xaabbccddeeff7788ull);
+    qpci_io_writeb(device, guest->bar0, scratch + 1, 0x99);
+    assert_scratch(guest, 0, 0xaabbccddeeff9988ull);
+}
+
+static bool register_write_wants_reply(Guest *guest)
+{
+    static const MockPattern write = MOCK_PATTERN_REGION(MOCK_REGION_WRITE,
+                                                         MOCK_REGION_BAR0,
+                                                         MOCK_BAR0_SCRATCH);
+    VFIOUserTestVM *vm = guest->vm;
+    MockEntry entry;
+    int index;
+
+    index = mock_journal_wait(vm->mock, vm->mark, &write, 1,
+                              VFIO_USER_TEST_DEADLINE_MS);
+    g_assert_cmpint(index, >=, 0);
+    g_assert_true(mock_journal_get(vm->mock, index, &entry));
+    return !entry.no_reply;
+}
+
+/* The server reads its socket in order: after a read, the write is there */
+static void test_device_posted_write(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+
+    bar0_writel(guest, MOCK_BAR0_SCRATCH, 0xfeedf00d);
+    bar0_readl(guest, MOCK_BAR0_ID);
+    g_assert_cmphex(mock_scratch_get(guest->vm->mock, 0), ==, 0xfeedf00d);
+    g_assert_false(register_write_wants_reply(guest));
+}
+
+static void test_device_answered_write(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, "x-no-posted-writes=on");
+
+    bar0_writel(guest, MOCK_BAR0_SCRATCH, 0xfeedf00d);
+    g_assert_cmphex(mock_scratch_get(guest->vm->mock, 0), ==, 0xfeedf00d);
+    g_assert_true(register_write_wants_reply(guest));
+}
+
+/* --- interrupts --- */
+
+static void wait_message(Guest *guest, uint64_t address, uint32_t value)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
+
+    while (qtest_readl(guest->vm->qts, address) != value &&
+           g_get_monotonic_time() < deadline) {
+        vfio_user_test_settle(guest->vm);
+    }
+    g_assert_cmphex(qtest_readl(guest->vm->qts, address), ==, value);
+}
+
+static void set_vector(Guest *guest, unsigned vector, uint32_t address,
+                       uint32_t value)
+{
+    QPCIDevice *device = guest->device;
+    uint64_t entry = device->msix_table_off + vector * PCI_MSIX_ENTRY_SIZE;
+    QPCIBar bar = device->msix_table_bar;
+
+    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_LOWER_ADDR, address);
+    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_UPPER_ADDR, 0);
+    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_DATA, value);
+    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+}
+
+/* The message goes to RAM, where it can be seen */
+static void test_device_msix(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    Mock *mock = guest->vm->mock;
+    unsigned vector;
+
+    g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==, 0);
+    qpci_msix_enable(guest->device);
+    for (vector = 0; vector < MOCK_MSIX_VECTORS; vector++) {
+        set_vector(guest, vector, MESSAGE + 4 * vector, 0x100 + vector);
+    }
+    g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==,
+                     MOCK_MSIX_VECTORS);
+    g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_INTX), ==, 0);
+
+    for (vector = 0; vector < MOCK_MSIX_VECTORS; vector++) {
+        g_assert_cmphex(qtest_readl(guest->vm->qts, MESSAGE + 4 * vector), ==,
+                        0);
+        g_assert_cmpint(mock_raise_irq(mock, MOCK_IRQ_MSIX, vector), ==, 0);
+        wait_message(guest, MESSAGE + 4 * vector, 0x100 + vector);
+    }
+
+    qpci_msix_disable(guest->device);
+    g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==, 0);
+    g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_INTX), ==, 1);
+}
+
+/* Inputs of q35's IO-APIC that PCI interrupts may be routed to */
+static bool intx_level(Guest *guest)
+{
+    bool level = false;
+    int i;
+
+    for (i = 16; i < 24; i++) {
+        level |= qtest_get_irq(guest->vm->qts, i);
+    }
+    return level;
+}
+
+static void wait_intx(Guest *guest, bool level)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
+
+    while (intx_level(guest) != level && g_get_monotonic_time() < deadline) {
+        vfio_user_test_settle(guest->vm);
+    }
+    g_assert_cmpint(intx_level(guest), ==, level);
+}
+
+/* The guest's access to the device is what ends the interrupt for QEMU */
+static void test_device_intx(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start("q35", NULL);
+    Mock *mock = guest->vm->mock;
+    int i;
+
+    qtest_irq_intercept_in(guest->vm->qts, "ioapic");
+    g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_INTX), ==, 1);
+    for (i = 0; i < 2; i++) {
+        g_assert_false(intx_level(guest));
+        g_assert_cmpint(mock_raise_irq(mock, MOCK_IRQ_INTX, 0), ==, 0);
+        wait_intx(guest, true);
+        g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_INTX_STATUS), ==, 1);
+        bar0_writel(guest, MOCK_BAR0_INTX_STATUS, 1);
+        wait_intx(guest, false);
+    }
+}
+
+/* --- DMA --- */
+
+static void assert_sees_guest(Guest *guest, uint64_t address)
+{
+    Mock *mock = guest->vm->mock;
+    uint64_t value = 0x1000000000000000ull | address, seen = 0;
+
+    qtest_writeq(guest->vm->qts, address, value);
+    g_assert_cmpint(mock_dma_read(mock, address, &seen, sizeof(seen)), ==, 0);
+    g_assert_cmphex(le64_to_cpu(seen), ==, value);
+    seen = cpu_to_le64(~value);
+    g_assert_cmpint(mock_dma_write(mock, address, &seen, sizeof(seen)), ==, 0);
+    g_assert_cmphex(qtest_readq(guest->vm->qts, address), ==, ~value);
+}
+
+static void test_device_dma_maps(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    Mock *mock = guest->vm->mock;
+    uint64_t address, value = 0;
+
+    assert_sees_guest(guest, 0);
+    assert_sees_guest(guest, 0xa0000 - PAGE);
+    for (address = 0x100000; address < VFIO_USER_TEST_RAM_SIZE;
+         address += 1024 * 1024) {
+        assert_sees_guest(guest, address);
+    }
+    assert_sees_guest(guest, VFIO_USER_TEST_RAM_SIZE - 8);
+
+    g_assert_cmpint(mock_dma_read(mock, VFIO_USER_TEST_RAM_SIZE, &value, 8),
+                    ==, -ENOENT);
+    /* firmware is not for the device to write */
+    g_assert_cmpint(mock_dma_write(mock, 0xfffffff0, &value, 8), ==, -EACCES);
+}
+
+/* No file descriptor leaves QEMU, though the ranges are told */
+static void test_device_dma_secure(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, "secure-dma=on");
+    Mock *mock = guest->vm->mock;
+    uint64_t value = 0;
+
+    g_assert_cmpuint(mock_dma_region_count(mock), >, 0);
+    g_assert_cmpint(mock_dma_read(mock, 0, &value, 8), ==, -ENODEV);
+    g_assert_cmpint(mock_dma_read(mock, BUFFER, &value, 8), ==, -ENODEV);
+}
+
+/* The client serves no requests of the server: it says so, and goes on */
+static void test_device_server_request(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    Mock *mock = guest->vm->mock;
+    uint64_t value = 0;
+
+    g_assert_cmpint(mock_dma_read_by_message(mock, BUFFER, &value, 8,
+                                             VFIO_USER_TEST_DEADLINE_MS),
+                    ==, -ENOTSUP);
+    g_assert_cmpint(mock_dma_write_by_message(mock, BUFFER, &value, 8,
+                                              VFIO_USER_TEST_DEADLINE_MS),
+                    ==, -ENOTSUP);
+    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_ID), ==, MOCK_BAR0_ID_VALUE);
+}
+
+static void do_dma(Guest *guest, uint32_t operation)
+{
+    qpci_io_writeq(guest->device, guest->bar0, MOCK_BAR0_DMA_ADDR, BUFFER);
+    bar0_writel(guest, MOCK_BAR0_DMA_LENGTH, 0x100);
+    bar0_writel(guest, MOCK_BAR0_DMA_PATTERN, 0x5a);
+    bar0_writel(guest, MOCK_BAR0_DMA_DOORBELL, operation);
+}
+
+/* The guest has its device do the DMA */
+static void test_device_dma_by_guest(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    QTestState *qts = guest->vm->qts;
+
+    do_dma(guest, MOCK_DMA_FILL);
+    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
+    g_assert_cmphex(qtest_readl(qts, BUFFER), ==, 0x5a5a5a5a);
+    g_assert_cmphex(qtest_readl(qts, BUFFER + 0xfc), ==, 0x5a5a5a5a);
+    g_assert_cmphex(qtest_readl(qts, BUFFER + 0x100), ==, 0);
+
+    qtest_writeb(qts, BUFFER, 0x5b);
+    do_dma(guest, MOCK_DMA_SUM);
+    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
+    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_RESULT), ==,
+                    0x5a * 0x100 + 1);
+}
+
+/*
+ * The server asks for something before it answers the guest's access, which
+ * waits with QEMU's big lock: it must get its answer meanwhile.
+ */
+static void test_device_server_request_in_access(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start(NULL, "x-no-posted-writes=on");
+
+    do_dma(guest, MOCK_DMA_FILL | MOCK_DMA_BY_MESSAGE);
+    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_STATUS), ==, ENOTSUP);
+    g_assert_cmphex(qtest_readl(guest->vm->qts, BUFFER), ==, 0);
+}
+
+/* --- the life of a device --- */
+
+static void test_device_reset(const void *data)
+{
+    static const MockPattern reset = MOCK_PATTERN_COMMAND(MOCK_DEVICE_RESET);
+    g_autoptr(Guest) guest = guest_start(NULL, NULL);
+    VFIOUserTestVM *vm = guest->vm;
+    unsigned resets = mock_reset_count(vm->mock);
+
+    vm->mark = mock_journal_length(vm->mock);
+    vfio_user_test_qmp(vm, "{'execute': 'system_reset'}");
+    qtest_qmp_eventwait(vm->qts, "RESET");
+    g_assert_cmpint(mock_journal_wait(vm->mock, vm->mark, &reset, 1,
+                                      VFIO_USER_TEST_DEADLINE_MS), >=, 0);
+    vfio_user_test_settle(vm);
+    g_assert_cmpuint(mock_reset_count(vm->mock), ==, resets + 1);
+    g_assert_cmpuint(mock_device_state(vm->mock), ==, MOCK_STATE_RUNNING);
+    vfio_user_test_assert_states(vm, "");
+}
+
+static void test_device_unplug(const void *data)
+{
+    g_autoptr(Guest) guest = guest_start("pc", NULL);
+    VFIOUserTestVM *vm = guest->vm;
+    unsigned fds = vfio_user_test_count_fds(vm->pid);
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        qpci_unplug_acpi_device_test(vm->qts, "dev0",
+                                     VFIO_USER_TEST_DEVICE_SLOT);
+        g_assert_true(mock_wait_connected(vm->mock, false,
+                                          VFIO_USER_TEST_DEADLINE_MS));
+        g_assert_cmpuint(mock_dma_region_count(vm->mock), ==, 0);
+        vfio_user_test_qmp(vm, "{'execute': 'device_add', 'arguments': {"
+                           "'driver': 'vfio-user-pci', 'id': 'dev0',"
+                           "'addr': '5.0', 'socket': %s}}", vm->socket_path);
+        g_assert_true(mock_wait_connected(vm->mock, true,
+                                          VFIO_USER_TEST_DEADLINE_MS));
+        g_assert_cmpuint(vfio_user_test_count_fds(vm->pid), ==, fds);
+    }
+}
+
+static const struct {
+    const char *path;
+    void (*run)(const void *data);
+} device_tests[] = {
+    { "config-space", test_device_config_space },
+    { "vendor-property", test_device_vendor_property },
+    { "registers", test_device_registers },
+    { "posted-write", test_device_posted_write },
+    { "answered-write", test_device_answered_write },
+    { "msix", test_device_msix },
+    { "intx", test_device_intx },
+    { "dma-maps", test_device_dma_maps },
+    { "dma-by-guest", test_device_dma_by_guest },
+    { "dma-secure", test_device_dma_secure },
+    { "server-request", test_device_server_request },
+    { "server-request-in-access", test_device_server_request_in_access },
+    { "reset", test_device_reset },
+    { "unplug", test_device_unplug },
+};
+
+void vfio_user_test_add_device(void)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(device_tests); i++) {
+        g_autofree char *path = g_strdup_printf("/vfio-user/device/%s",
+                                                device_tests[i].path);
+
+        vfio_user_test_add(path, device_tests[i].run, NULL);
+    }
+}

@@ -1,0 +1,211 @@
+/*
+ * What the vfio-user qtests share: a QEMU with the mock server behind its
+ * device, the traffic that the server saw, and a migration test as data.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_QTEST_VFIO_USER_FRAMEWORK_H
+#define TESTS_QTEST_VFIO_USER_FRAMEWORK_H
+
+#include "libqtest.h"
+#include "tests/vfio-user-mock/mock.h"
+
+/*
+ * Every wait ends: those for the mock by themselves, those for QEMU because
+ * the test's watchdog kills the QEMUs.
+ */
+#define VFIO_USER_TEST_DEADLINE_MS 20000
+#define VFIO_USER_TEST_WATCHDOG_MS 50000
+
+#define VFIO_USER_TEST_RAM_SIZE (128 * 1024 * 1024)
+#define VFIO_USER_TEST_DEVICE_SLOT 5
+
+/* A QEMU and the server of its device, "dev0". */
+typedef struct VFIOUserTestVM {
+    Mock *mock;
+    QTestState *qts;            /* NULL after vfio_user_test_vm_quit() */
+    char *name;
+    char *dir;
+    char *socket_path;
+    char *migration_path;
+    char *pid_path;
+    pid_t pid;
+    unsigned mark;              /* journal length when QEMU had started */
+} VFIOUserTestVM;
+
+typedef struct VFIOUserTestVMConfig {
+    const char *name;           /* Required: "source", for paths and dumps */
+    const MockConfig *mock;     /* Optional: NULL takes the defaults */
+    const char *machine;        /* Optional: NULL takes "q35" */
+    const char *device;         /* Optional: properties, "a=1,b=2" */
+    const char *options;        /* Optional: for QEMU's command line */
+    bool incoming;              /* Optional: wait for a migration */
+    bool no_device;             /* Optional: without -device */
+} VFIOUserTestVMConfig;
+
+/*
+ * Register a test. It runs under the watchdog, and fails if it leaves a file
+ * descriptor behind. @data must live until then.
+ */
+void vfio_user_test_add(const char *path, void (*run)(const void *data),
+                        const void *data);
+
+/* Start a server and a QEMU. Free with vfio_user_test_vm_free(). */
+VFIOUserTestVM *vfio_user_test_vm_new(const VFIOUserTestVMConfig *config);
+
+/*
+ * Run a QEMU that is to end by itself, with @args on its command line. Returns
+ * the exit status (-1: killed by a signal); *errors is what it wrote to
+ * standard error, to be freed with g_free().
+ */
+int vfio_user_test_run_qemu(const char *args, char **errors);
+
+/* End QEMU, if it is there still; the server and its journal stay. */
+void vfio_user_test_vm_quit(VFIOUserTestVM *vm);
+
+/* End QEMU as a crash does: nothing more comes from it after the return. */
+void vfio_user_test_vm_kill(VFIOUserTestVM *vm);
+
+/* Wait until QEMU ends by itself; its exit status must be @status. */
+void vfio_user_test_vm_wait_exit(VFIOUserTestVM *vm, int status);
+
+/* End QEMU and server. NULL is fine. */
+void vfio_user_test_vm_free(VFIOUserTestVM *vm);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VFIOUserTestVM, vfio_user_test_vm_free)
+
+/* Fail the test here, with a text; the journals follow. */
+#define vfio_user_test_fail(...) \
+    do { \
+        g_autofree char *message_ = g_strdup_printf(__VA_ARGS__); \
+        g_assertion_message(G_LOG_DOMAIN, __FILE__, __LINE__, G_STRFUNC, \
+                            message_); \
+    } while (0)
+
+/* Number of open file descriptors of a process; 0 is the test itself. */
+unsigned vfio_user_test_count_fds(pid_t pid);
+
+/* A QMP command that must succeed; what it returns is dropped. */
+void vfio_user_test_qmp(VFIOUserTestVM *vm, const char *fmt, ...)
+    G_GNUC_PRINTF(2, 3);
+
+/* A QMP command that must fail with a text that contains @text. */
+void vfio_user_test_qmp_error(VFIOUserTestVM *vm, const char *text,
+                              const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+
+/* query-status must say @status ("running"). */
+void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status);
+
+/*
+ * Let QEMU's main loop do what it has been given to do. Its answer to one
+ * command may overtake a bottom half, that to the next one cannot.
+ */
+void vfio_user_test_settle(VFIOUserTestVM *vm);
+
+/*
+ * The accesses to device_state from journal entry @from on as a text: "R" for
+ * a read, "W3" for a write of 3, "W3!" for one that was refused. Free with
+ * g_free().
+ */
+char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from);
+
+/* The same, compared; moves vm->mark to the end of the journal. */
+void vfio_user_test_assert_states(VFIOUserTestVM *vm, const char *expected);
+
+/*
+ * Number of writes to device_state from journal entry @from on, where it held
+ * @value, that wrote the value which was there already.
+ */
+unsigned vfio_user_test_redundant_writes(VFIOUserTestVM *vm, unsigned from,
+                                         uint32_t value);
+
+/* Steps of an expected journal; see mock_journal_expect(). */
+typedef struct VFIOUserTestSequence {
+    const MockPattern *filter;
+    size_t num_filter;
+    const MockStep *steps;
+    size_t num_steps;
+} VFIOUserTestSequence;
+
+#define VFIO_USER_TEST_SEQUENCE(f, s) \
+    { .filter = (f), .num_filter = G_N_ELEMENTS(f), \
+      .steps = (s), .num_steps = G_N_ELEMENTS(s) }
+
+/* The journal from entry @from on must match; nothing to do without steps. */
+void vfio_user_test_assert_sequence(VFIOUserTestVM *vm, unsigned from,
+                                    const VFIOUserTestSequence *sequence);
+
+/* Two VMs with a migration between them */
+typedef struct VFIOUserTestPair {
+    VFIOUserTestVM *source;
+    VFIOUserTestVM *destination;        /* NULL where there is none */
+    GHashTable *pages;          /* address to pattern: what devices wrote */
+} VFIOUserTestPair;
+
+/*
+ * Let the source's device write a page of guest memory (bytes of value
+ * @pattern at @address), to be found at the destination after a migration.
+ */
+void vfio_user_test_dirty_page(VFIOUserTestPair *pair, uint64_t address,
+                               uint8_t pattern);
+
+/*
+ * A moment of the migration: the source's server holds back the nth message
+ * that matches, counted from the start of the migration, while @act runs.
+ */
+typedef struct VFIOUserTestMoment {
+    MockPattern where;
+    unsigned nth;
+    void (*act)(VFIOUserTestPair *pair);
+} VFIOUserTestMoment;
+
+#define VFIO_USER_TEST_MAX_MOMENTS 3
+
+typedef enum VFIOUserTestResult {
+    VFIO_USER_TEST_COMPLETED,
+    VFIO_USER_TEST_FAILED,      /* query-migrate says so */
+    VFIO_USER_TEST_CANCELLED,
+    VFIO_USER_TEST_REFUSED,     /* the command migrate fails */
+} VFIOUserTestResult;
+
+/*
+ * A migration test. After a migration that completed, the destination's guest
+ * runs, and its memory and device are the source's. After any other the
+ * source's guest runs with a running device, and a second migration, to a new
+ * destination and without script, completes (unless REFUSED).
+ */
+typedef struct VFIOUserMigrationTest {
+    /* Script. Optional; without, both servers behave as libvfio-user v1 does */
+    MockBehaviour behaviour;
+    bool no_migration;          /* the source's server has no such region */
+    MockRule source_rule;       /* action NONE: no rule */
+    MockRule destination_rule;
+    const char *device;         /* properties, on both sides */
+    const char *uri;            /* migrate to there; there is no destination */
+    bool return_path;           /* the source waits for the destination */
+    const char *capability;     /* at the source, for the first migration */
+    uint64_t bandwidth;         /* bytes per second; 0: QEMU's default */
+    VFIOUserTestMoment moments[VFIO_USER_TEST_MAX_MOMENTS];
+
+    /* Expected journal, after realize. States are Required. */
+    const char *source_states;
+    const char *destination_states;     /* NULL without a destination */
+    VFIOUserTestSequence source_data;
+    VFIOUserTestSequence source_dirty;
+    VFIOUserTestSequence destination_data;
+    unsigned redundant_writes;          /* at the source */
+
+    /* Expected result */
+    VFIOUserTestResult result;
+    const char *error;          /* part of it; Required if REFUSED */
+} VFIOUserMigrationTest;
+
+/* Run a VFIOUserMigrationTest; to be registered with vfio_user_test_add(). */
+void vfio_user_test_migration(const void *data);
+
+/* Registration of the areas */
+void vfio_user_test_add_connect(void);
+void vfio_user_test_add_device(void);
+void vfio_user_test_add_migration(void);
+
+#endif /* TESTS_QTEST_VFIO_USER_FRAMEWORK_H */

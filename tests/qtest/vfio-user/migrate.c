@@ -1,0 +1,339 @@
+/*
+ * The one way in which all migration tests run: two VMs, a script, a
+ * migration, and the comparison with what is expected of it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "framework.h"
+#include "qapi/qmp/qdict.h"
+
+/* Guest memory that the guest itself wrote, before the migration */
+#define GUEST_PAGE 0x00800000
+#define GUEST_VALUE 0x5a17e57000c0ffeeull
+
+#define SCRATCH_VALUE(i) (0xdecafbad00000000ull + (i))
+
+static const char *const result_status[] = {
+    [VFIO_USER_TEST_COMPLETED] = "completed",
+    [VFIO_USER_TEST_FAILED] = "failed",
+    [VFIO_USER_TEST_CANCELLED] = "cancelled",
+};
+
+void vfio_user_test_dirty_page(VFIOUserTestPair *pair, uint64_t address,
+                               uint8_t pattern)
+{
+    size_t size = qemu_real_host_page_size();
+    g_autofree uint8_t *bytes = g_malloc(size);
+
+    memset(bytes, pattern, size);
+    g_assert_cmpint(mock_dma_write(pair->source->mock, address, bytes, size),
+                    ==, 0);
+    g_hash_table_insert(pair->pages, GSIZE_TO_POINTER(address),
+                        GUINT_TO_POINTER(pattern));
+}
+
+/* --- the two ends --- */
+
+static VFIOUserTestVM *start_vm(const VFIOUserMigrationTest *test,
+                                const char *name, bool incoming)
+{
+    VFIOUserTestVMConfig config = {
+        .name = name,
+        .device = test->device,
+        .incoming = incoming,
+    };
+    const MockRule *rule = incoming ? &test->destination_rule :
+                                      &test->source_rule;
+    VFIOUserTestVM *vm;
+    MockConfig mock;
+
+    mock_config_init(&mock);
+    mock.behaviour = test->behaviour;
+    mock.no_migration = test->no_migration && !incoming;
+    /* three chunks in pre-copy, a large one and the tail after it */
+    mock.precopy_rounds = 3;
+    mock.precopy_round_size = 64 * 1024;
+    mock.precopy_pending = 1ull << 40;
+    mock.chunk_size = mock.window_size = 3 * 512 * 1024;
+    mock.migration_size = mock.precopy_rounds * mock.precopy_round_size +
+                          mock.chunk_size + 256;
+    mock.seed = incoming ? 2 : 1;
+    config.mock = &mock;
+    vm = vfio_user_test_vm_new(&config);
+    if (rule->action != MOCK_ACTION_NONE) {
+        mock_add_rules(vm->mock, rule, 1);
+    }
+    return vm;
+}
+
+static void start_source(VFIOUserTestPair *pair,
+                         const VFIOUserMigrationTest *test)
+{
+    unsigned i;
+
+    pair->source = start_vm(test, "source", false);
+    vfio_user_test_qmp(pair->source, "{'execute': 'migrate-set-capabilities',"
+                       " 'arguments': {'capabilities': ["
+                       "{'capability': 'events', 'state': true},"
+                       "{'capability': 'return-path', 'state': %i}]}}",
+                       test->return_path);
+    if (test->bandwidth) {
+        vfio_user_test_qmp(pair->source, "{'execute': 'migrate-set-parameters',"
+                           " 'arguments': {'max-bandwidth': %" PRIu64 "}}",
+                           test->bandwidth);
+    }
+    for (i = 0; i < MOCK_NUM_SCRATCH; i++) {
+        mock_scratch_set(pair->source->mock, i, SCRATCH_VALUE(i));
+    }
+    qtest_writeq(pair->source->qts, GUEST_PAGE, GUEST_VALUE);
+}
+
+static void add_moments(VFIOUserTestPair *pair,
+                        const VFIOUserMigrationTest *test)
+{
+    int i;
+
+    for (i = 0; i < VFIO_USER_TEST_MAX_MOMENTS && test->moments[i].act; i++) {
+        MockRule rule = {
+            .where = test->moments[i].where,
+            .nth = test->moments[i].nth,
+            .action = MOCK_ACTION_HOLD,
+        };
+
+        mock_add_rules(pair->source->mock, &rule, 1);
+    }
+}
+
+static void live_through_moments(VFIOUserTestPair *pair,
+                                 const VFIOUserMigrationTest *test)
+{
+    Mock *mock = pair->source->mock;
+    int i;
+
+    for (i = 0; i < VFIO_USER_TEST_MAX_MOMENTS && test->moments[i].act; i++) {
+        g_assert_true(mock_wait_held(mock, 1, VFIO_USER_TEST_DEADLINE_MS));
+        test->moments[i].act(pair);
+        g_assert_cmpuint(mock_release(mock), ==, 1);
+    }
+}
+
+static void set_capability(VFIOUserTestVM *vm, const char *name, bool on)
+{
+    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-capabilities',"
+                       " 'arguments': {'capabilities':"
+                       " [{'capability': %s, 'state': %i}]}}", name, on);
+}
+
+static void migrate(VFIOUserTestPair *pair, const VFIOUserMigrationTest *test)
+{
+    g_autofree char *uri = NULL;
+
+    uri = test->uri ? g_strdup(test->uri) :
+          g_strdup_printf("unix:%s", pair->destination->migration_path);
+    add_moments(pair, test);
+    if (test->result == VFIO_USER_TEST_REFUSED) {
+        vfio_user_test_qmp_error(pair->source, test->error,
+                                 "{'execute': 'migrate',"
+                                 " 'arguments': {'uri': %s}}", uri);
+        return;
+    }
+    vfio_user_test_qmp(pair->source, "{'execute': 'migrate',"
+                       " 'arguments': {'uri': %s}}", uri);
+    live_through_moments(pair, test);
+}
+
+/* --- the end of a migration --- */
+
+static bool is_final(const char *status)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(result_status); i++) {
+        if (!strcmp(status, result_status[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void wait_status(VFIOUserTestVM *vm, const char *expected)
+{
+    g_autofree char *status = NULL;
+
+    do {
+        QDict *event = qtest_qmp_eventwait_ref(vm->qts, "MIGRATION");
+
+        g_free(status);
+        status = g_strdup(qdict_get_str(qdict_get_qdict(event, "data"),
+                                        "status"));
+        g_test_message("%s: migration: %s", vm->name, status);
+        qobject_unref(event);
+    } while (!is_final(status));
+    g_assert_cmpstr(status, ==, expected);
+}
+
+static void assert_error(VFIOUserTestVM *vm, const char *text)
+{
+    QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
+    const char *desc = qdict_get_try_str(qdict_get_qdict(answer, "return"),
+                                         "error-desc");
+
+    g_test_message("%s: error-desc: %s", vm->name, desc ?: "(none)");
+    if (!desc || !strstr(desc, text)) {
+        vfio_user_test_fail("%s: error-desc does not contain \"%s\": %s",
+                            vm->name, text, desc ?: "(none)");
+    }
+    qobject_unref(answer);
+}
+
+static void assert_running(VFIOUserTestVM *vm)
+{
+    g_assert_true(mock_wait_device_state(vm->mock, MOCK_STATE_RUNNING,
+                                         VFIO_USER_TEST_DEADLINE_MS));
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    g_assert_cmpuint(mock_device_state(vm->mock), ==, MOCK_STATE_RUNNING);
+}
+
+static void assert_same_device(VFIOUserTestPair *pair)
+{
+    g_autofree char *saved = NULL, *loaded = NULL, *why = NULL;
+    uint64_t saved_bytes, loaded_bytes;
+    unsigned i;
+
+    saved = mock_saved_sum(pair->source->mock, &saved_bytes, NULL);
+    loaded = mock_loaded_sum(pair->destination->mock, &loaded_bytes, NULL);
+    g_assert_cmpuint(saved_bytes, ==, loaded_bytes);
+    g_assert_cmpstr(saved, ==, loaded);
+    if (!mock_loaded_is_good(pair->destination->mock, &why)) {
+        vfio_user_test_fail("the device data has not come over: %s", why);
+    }
+    for (i = 0; i < MOCK_NUM_SCRATCH; i++) {
+        g_assert_cmphex(mock_scratch_get(pair->destination->mock, i), ==,
+                        SCRATCH_VALUE(i));
+    }
+}
+
+static void assert_same_page(VFIOUserTestVM *vm, uint64_t address,
+                             uint8_t pattern)
+{
+    size_t size = qemu_real_host_page_size(), i;
+    g_autofree uint8_t *bytes = g_malloc(size);
+
+    qtest_memread(vm->qts, address, bytes, size);
+    for (i = 0; i < size; i++) {
+        if (bytes[i] != pattern) {
+            vfio_user_test_fail("%s: page 0x%" PRIx64 " is stale: byte %zu is "
+                                "0x%02x, the source's device wrote 0x%02x",
+                                vm->name, address, i, bytes[i], pattern);
+        }
+    }
+}
+
+static void assert_same_memory(VFIOUserTestPair *pair)
+{
+    gpointer address, pattern;
+    GHashTableIter iter;
+
+    g_assert_cmphex(qtest_readq(pair->destination->qts, GUEST_PAGE), ==,
+                    GUEST_VALUE);
+    g_hash_table_iter_init(&iter, pair->pages);
+    while (g_hash_table_iter_next(&iter, &address, &pattern)) {
+        assert_same_page(pair->destination, GPOINTER_TO_SIZE(address),
+                         GPOINTER_TO_UINT(pattern));
+    }
+}
+
+static void check_completed(VFIOUserTestPair *pair)
+{
+    assert_running(pair->destination);
+    vfio_user_test_settle(pair->source);
+    vfio_user_test_assert_status(pair->source, "postmigrate");
+    g_assert_cmpuint(mock_device_state(pair->source->mock), ==,
+                     MOCK_STATE_STOP);
+    assert_same_device(pair);
+    assert_same_memory(pair);
+}
+
+static void check_not_completed(VFIOUserTestPair *pair,
+                                const VFIOUserMigrationTest *test)
+{
+    if (test->result == VFIO_USER_TEST_FAILED && test->error) {
+        assert_error(pair->source, test->error);
+    }
+    assert_running(pair->source);
+    if (pair->destination && pair->destination->qts &&
+        test->result != VFIO_USER_TEST_REFUSED) {
+        vfio_user_test_vm_wait_exit(pair->destination, 1);
+    }
+}
+
+/* Whatever went wrong, it must not have hurt: migrate for good. */
+static void migrate_again(VFIOUserTestPair *pair,
+                          const VFIOUserMigrationTest *first)
+{
+    VFIOUserMigrationTest test = {
+        .behaviour = first->behaviour,
+        .device = first->device,
+    };
+
+    mock_clear_rules(pair->source->mock);
+    vfio_user_test_vm_free(pair->destination);
+    pair->destination = start_vm(&test, "new destination", true);
+    migrate(pair, &test);
+    wait_status(pair->source, "completed");
+    check_completed(pair);
+    vfio_user_test_assert_states(pair->source, "W3 W2 W0");
+    vfio_user_test_assert_states(pair->destination, "W4 W1");
+}
+
+void vfio_user_test_migration(const void *data)
+{
+    const VFIOUserMigrationTest *test = data;
+    VFIOUserTestPair pair = { .pages = g_hash_table_new(NULL, NULL) };
+    unsigned from[2] = { 0, 0 };
+
+    start_source(&pair, test);
+    from[0] = pair.source->mark;
+    if (test->destination_states) {
+        pair.destination = start_vm(test, "destination", true);
+        from[1] = pair.destination->mark;
+    }
+    if (test->capability) {
+        set_capability(pair.source, test->capability, true);
+    }
+    migrate(&pair, test);
+    if (test->result != VFIO_USER_TEST_REFUSED) {
+        wait_status(pair.source, result_status[test->result]);
+    }
+    if (test->capability) {
+        set_capability(pair.source, test->capability, false);
+    }
+    if (test->result == VFIO_USER_TEST_COMPLETED) {
+        check_completed(&pair);
+    } else {
+        check_not_completed(&pair, test);
+    }
+
+    vfio_user_test_assert_states(pair.source, test->source_states);
+    vfio_user_test_assert_sequence(pair.source, from[0], &test->source_data);
+    vfio_user_test_assert_sequence(pair.source, from[0], &test->source_dirty);
+    g_assert_cmpuint(vfio_user_test_redundant_writes(pair.source, from[0],
+                                                     MOCK_STATE_RUNNING),
+                     ==, test->redundant_writes);
+    if (test->destination_states) {
+        vfio_user_test_assert_states(pair.destination,
+                                     test->destination_states);
+        vfio_user_test_assert_sequence(pair.destination, from[1],
+                                       &test->destination_data);
+    }
+    if (test->result == VFIO_USER_TEST_FAILED ||
+        test->result == VFIO_USER_TEST_CANCELLED) {
+        migrate_again(&pair, test);
+    }
+    vfio_user_test_vm_free(pair.destination);
+    vfio_user_test_vm_free(pair.source);
+    g_hash_table_unref(pair.pages);
+}
