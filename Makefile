@@ -1,0 +1,70 @@
+# Thin front of configure, ninja and the scripts: see 'make help'.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+MAKEFLAGS += --no-print-directory
+export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
+
+QEMU_TARGETS = qemu-system-x86_64 vfio-user-tests tests/qtest/vfio-user-test \
+	$(addprefix subprojects/libvfio-user/samples/,gpio-pci-idio-16 null server)
+
+all: build/build.ninja
+	@scripts/in-step
+	@scripts/link-overlay build/qemu-src
+	ninja -C build/qemu $(QEMU_TARGETS)
+	ninja -C build
+
+build/build.ninja:
+	./configure
+
+deps:
+	scripts/deps --install
+
+# Only root can install; anybody else is told what is missing
+need-deps:
+	@if [ "$$(id -u)" = 0 ]; then scripts/deps --install; \
+	else scripts/deps --check; fi
+
+demo: need-deps
+	@$(MAKE) all
+	scripts/demo
+
+check: need-deps
+	@$(MAKE) all
+	scripts/check
+
+check-lint check-unit check-qtest check-interop: all
+	scripts/check $(@:check-%=%)
+
+lint: check-lint
+
+refresh:
+	scripts/refresh $(if $(PATCH),--patch $(PATCH))
+
+series:
+	scripts/series
+
+# Comes with the benchmarks
+bench:
+	@echo 'make bench is not available yet: there are no benchmarks' >&2
+	@exit 2
+
+# What was built goes, configure's work and edits in build/qemu-src stay
+clean:
+	[ ! -e build/qemu/build.ninja ] || ninja -C build/qemu clean
+	[ ! -e build/build.ninja ] || ninja -C build clean
+
+help:
+	@echo 'make                build the patched QEMU and the mock server'
+	@echo 'make deps           install the Debian packages needed (as root)'
+	@echo 'make demo           watch a live migration, stock and patched'
+	@echo 'make check          all tests; make check-lint, check-unit,'
+	@echo '                    check-qtest or check-interop: one suite'
+	@echo 'make lint           the same as make check-lint'
+	@echo 'make refresh        write edits in build/qemu-src back to patches/;'
+	@echo '                    PATCH=name: to that one, not the last'
+	@echo 'make series         the series as mails to QEMU, in build/series'
+	@echo 'make clean          remove what was built'
+
+.PHONY: all deps need-deps demo check check-lint check-unit check-qtest \
+	check-interop lint refresh series bench clean help
