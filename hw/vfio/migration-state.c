@@ -274,11 +274,14 @@ int vfio_migration_state_was_reset(VFIOMigrationState *state)
 {
     QEMU_LOCK_GUARD(&state->lock);
 
-    if (!state->cache ||
-        (state->known && state->value == VFIO_MIGRATION_STATE_RUNNING)) {
+    if (!state->cache) {
         return 0;
     }
-    state->failed = false;
-    state->known = false;
+    if (!state->known || state->value != VFIO_MIGRATION_STATE_RUNNING) {
+        state->failed = false;
+        state->known = false;
+    } else if (state_target(state) == VFIO_MIGRATION_STATE_RUNNING) {
+        return 0;
+    }
     return state_drive(state, state_target(state));
 }
