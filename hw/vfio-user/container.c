@@ -38,7 +38,7 @@ static VFIOUserContainer *vfio_user_container(VFIOContainer *container)
     return container_of(container, VFIOUserContainer, container);
 }
 
-/* For one request of this file: send, wait, complain, and -errno with errno */
+/* For one request of this file: send, wait, and -errno with errno alike */
 static int vfio_user_container_call(VFIOUserContainer *user,
                                     VFIOUserCall *call, Error **errp)
 {
@@ -220,11 +220,7 @@ static int vfio_user_container_dma_unmap(VFIOContainer *container,
                                                 ask ? wanted->pgsize : 0,
                                                 bitmap, &err);
         }
-        if (ret && !vfio_user_session_is_dead(user->device->session)) {
-            error_report_err(err);
-        } else {
-            error_free(err);
-        }
+        vfio_user_device_report(user->device, err);
         if (ask) {
             bool known = !ret &&
                          !vfio_user_session_is_dead(user->device->session);
@@ -257,11 +253,7 @@ static int vfio_user_container_switch_log(VFIOUserContainer *user,
     ret = vfio_user_container_call(user, &call, &err);
     vfio_user_msg_free(call.reply);
     trace_vfio_user_dirty_pages_log(flags, ret);
-    if (ret && !vfio_user_session_is_dead(user->device->session)) {
-        error_report_err(err);
-    } else {
-        error_free(err);
-    }
+    vfio_user_device_report(user->device, err);
     errno = -ret;
     return ret;
 }
@@ -331,11 +323,7 @@ static void vfio_user_container_get_dirty(VFIOUserContainer *user,
             known = !vfio_user_container_get_one(user, mapping, pgsize,
                                                  bitmap, &err);
         }
-        if (err && !vfio_user_session_is_dead(user->device->session)) {
-            error_report_err(err);
-        } else {
-            error_free(err);
-        }
+        vfio_user_device_report(user->device, err);
         vfio_user_container_merge(to, (from - range->iova) / pgsize,
                                   known ? bitmap : NULL,
                                   DIV_ROUND_UP(till - from + 1, pgsize));

@@ -21,14 +21,18 @@ static int vfio_user_device_errno(int ret)
     return ret;
 }
 
-/* The connection's own error line has told the story of a lost server. */
-static int vfio_user_device_fail(VFIOUserDevice *device, int ret, Error *err)
+void vfio_user_device_report(VFIOUserDevice *device, Error *err)
 {
-    if (vfio_user_session_is_dead(device->session)) {
+    if (!err || vfio_user_session_is_dead(device->session)) {
         error_free(err);
     } else {
         error_report_err(err);
     }
+}
+
+static int vfio_user_device_fail(VFIOUserDevice *device, int ret, Error *err)
+{
+    vfio_user_device_report(device, err);
     return vfio_user_device_errno(ret);
 }
 

@@ -88,6 +88,10 @@ struct VFIOUserSession {
     uint16_t blame;             /* command of the message under way, or 0 */
 };
 
+/* The call in flight with this id, or NULL.  lock held. */
+VFIOUserCall *vfio_user_session_find_call(VFIOUserSession *session,
+                                          uint16_t id);
+
 /* Take and drop a reference; the last one frees the session.  Any thread. */
 void vfio_user_session_ref(VFIOUserSession *session);
 void vfio_user_session_unref(VFIOUserSession *session);

@@ -23,7 +23,8 @@
  * Receiving.  The reader, without a lock of the session's (but see sending).
  */
 
-static VFIOUserCall *find_call(VFIOUserSession *session, uint16_t id)
+VFIOUserCall *vfio_user_session_find_call(VFIOUserSession *session,
+                                          uint16_t id)
 {
     VFIOUserCall *call;
 
@@ -45,7 +46,7 @@ static bool admit_command(VFIOUserSession *session,
     QEMU_LOCK_GUARD(&session->lock);
 
     /* The ids of the two sides are independent, the commands are not. */
-    call = find_call(session, header->id);
+    call = vfio_user_session_find_call(session, header->id);
     if (call && call->command == header->command) {
         error_setg(errp, "command in place of the reply");
         return false;
@@ -68,7 +69,7 @@ static bool admit_reply(VFIOUserSession *session,
 
     QEMU_LOCK_GUARD(&session->lock);
 
-    call = find_call(session, header->id);
+    call = vfio_user_session_find_call(session, header->id);
     if (!call) {
         error_setg(errp, "reply to no request (id 0x%x)", header->id);
         return false;
@@ -127,7 +128,7 @@ static void handle_reply(VFIOUserSession *session,
     QEMU_LOCK_GUARD(&session->lock);
 
     /* It was there when the header came, so only death has taken it away. */
-    call = find_call(session, header->id);
+    call = vfio_user_session_find_call(session, header->id);
     if (!call) {
         return;
     }

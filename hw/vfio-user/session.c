@@ -167,18 +167,6 @@ void vfio_user_session_close(VFIOUserSession *session)
  * Requests.  Any thread.
  */
 
-static bool id_is_free(VFIOUserSession *session, uint16_t id)
-{
-    VFIOUserCall *call;
-
-    QTAILQ_FOREACH(call, &session->calls, next) {
-        if (call->id == id) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /*
  * Give @call an id and, unless it is posted, put it on the list; others may
  * change its deadline from then on.  @deadline_us is the one to send within.
@@ -200,7 +188,7 @@ static int call_begin(VFIOUserSession *session, VFIOUserCall *call,
         return -EINVAL;
     }
 
-    while (!id_is_free(session, session->next_id)) {
+    while (vfio_user_session_find_call(session, session->next_id)) {
         session->next_id++;
     }
     call->id = session->next_id++;

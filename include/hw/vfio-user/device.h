@@ -65,6 +65,12 @@ void vfio_user_device_cleanup(VFIOUserDevice *device);
 int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
                                     Error **errp);
 
+/*
+ * Print @err, which is freed and may be NULL; but nothing of a lost server,
+ * whose story the one line at its death has told.  Any thread.
+ */
+void vfio_user_device_report(VFIOUserDevice *device, Error *err);
+
 /* The ops that init gives to a VFIODevice. */
 extern const VFIODeviceIOOps vfio_user_device_io_ops;
 
