@@ -278,6 +278,7 @@ bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
     vbasedev->io_opaque = device;
     vbasedev->io_ops = &vfio_user_device_io_ops;
     device->max_write = MIN(device->max_write, caps->max_data_xfer_size);
+    QSIMPLEQ_INIT(&device->late_irqs);
 
     if (!vfio_user_info_get_device(device, vbasedev, &ret, errp)) {
         Error *err = NULL;
@@ -308,6 +309,9 @@ void vfio_user_device_cleanup(VFIOUserDevice *device)
         for (j = 0; j < device->regions[i].num_fds; j++) {
             close(device->regions[i].fds[j]);
         }
+    }
+    if (device->regions) {
+        vfio_user_late_irqs_replay(device, NULL);
     }
     g_clear_pointer(&device->regions, g_free);
     g_clear_pointer(&device->irqs, g_free);

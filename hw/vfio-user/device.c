@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/units.h"
+#include "hw/vfio-user/container.h"
 #include "hw/vfio-user/device.h"
 #include "trace.h"
 
@@ -159,10 +160,23 @@ static int vfio_user_device_set_eventfds(VFIOUserDevice *device,
     return 0;
 }
 
+static int vfio_user_device_tell_irqs(VFIOUserDevice *device,
+                                      const struct vfio_irq_set *irqs)
+{
+    if (irqs->flags & VFIO_IRQ_SET_DATA_EVENTFD) {
+        return vfio_user_device_set_eventfds(device, irqs);
+    }
+    return vfio_user_device_send_irqs(device, irqs, irqs->start, irqs->count,
+                                      NULL, 0,
+                                      irqs->flags & VFIO_IRQ_SET_DATA_BOOL ?
+                                      irqs->data : NULL);
+}
+
 static int vfio_user_device_set_irqs(VFIODevice *vbasedev,
                                      struct vfio_irq_set *irqs)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
+    int ret = 0;
 
     if (irqs->index >= device->num_irqs) {
         return vfio_user_device_errno(-EINVAL);
@@ -174,13 +188,30 @@ static int vfio_user_device_set_irqs(VFIODevice *vbasedev,
         (!irqs->count && !device->irqs[irqs->index].count)) {
         return 0;
     }
-    if (irqs->flags & VFIO_IRQ_SET_DATA_EVENTFD) {
-        return vfio_user_device_set_eventfds(device, irqs);
+    if (vfio_migration_lock_stopped(vbasedev)) {
+        vfio_user_late_irqs_add(device, irqs);
+    } else {
+        ret = vfio_user_device_tell_irqs(device, irqs);
     }
-    return vfio_user_device_send_irqs(device, irqs, irqs->start, irqs->count,
-                                      NULL, 0,
-                                      irqs->flags & VFIO_IRQ_SET_DATA_BOOL ?
-                                      irqs->data : NULL);
+    vfio_migration_unlock_stopped(vbasedev);
+    return ret;
+}
+
+static void vfio_user_device_tell_late_irqs(VFIOUserDevice *device,
+                                            const struct vfio_irq_set *irqs)
+{
+    trace_vfio_user_late_irqs(irqs->index, irqs->start, irqs->count,
+                              irqs->flags);
+    vfio_user_device_tell_irqs(device, irqs);
+}
+
+/* Memory first: an interrupt may make the guest's driver look there. */
+static void vfio_user_device_resumed(VFIODevice *vbasedev)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+
+    vfio_user_container_resumed(vfio_user_container_of(vbasedev));
+    vfio_user_late_irqs_replay(device, vfio_user_device_tell_late_irqs);
 }
 
 /* How long an access to @region may take: only device_state changes state. */
@@ -423,4 +454,5 @@ const VFIODeviceIOOps vfio_user_device_io_ops = {
     .region_write = vfio_user_device_region_write,
     .region_mmap = vfio_user_device_region_mmap,
     .device_reset = vfio_user_device_reset,
+    .device_resumed = vfio_user_device_resumed,
 };

@@ -165,6 +165,8 @@ static bool vfio_user_pci_set_up(VFIOUserPCIDevice *udev, Error **errp)
         return false;
     }
     vbasedev->enable_migration = vfio_user_pci_may_migrate(udev);
+    vbasedev->bulk_timeout_ms = udev->bulk_timeout ?:
+                                VFIO_USER_DEFAULT_BULK_TIMEOUT;
     udev->container = vfio_user_container_connect(&udev->user, vbasedev, as,
                                                   udev->secure_dma, errp);
     return udev->container != NULL;

@@ -1,5 +1,6 @@
 /*
- * What QOM shows of a VFIO device's migration state.
+ * A VFIO device's properties about migration: what a user sets, and what QOM
+ * shows of its state.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
 #include "qapi/visitor.h"
+#include "hw/qdev-properties.h"
 #include "hw/vfio/pci.h"
 
 /* The device's state, or NULL where it takes no part in migration. */
@@ -14,7 +16,7 @@ static VFIOMigrationState *object_state(Object *obj)
 {
     VFIOMigration *migration = VFIO_PCI(obj)->vbasedev.migration;
 
-    return migration ? &migration->state : NULL;
+    return migration ? &migration->control.state : NULL;
 }
 
 static char *get_device_state(Object *obj, Error **errp)
@@ -55,8 +57,19 @@ static void get_writes_skipped(Object *obj, Visitor *v, const char *name,
     visit_type_uint64(v, name, &value, errp);
 }
 
+static Property migration_properties[] = {
+    DEFINE_PROP_BOOL("x-cache-device-state", VFIOPCIDevice,
+                     vbasedev.cache_device_state, true),
+    DEFINE_PROP_BOOL("migration-events", VFIOPCIDevice,
+                     vbasedev.migration_events, false),
+    DEFINE_PROP_SIZE("x-max-device-state", VFIOPCIDevice,
+                     vbasedev.max_device_state, 0),
+    DEFINE_PROP_END_OF_LIST(),
+};
+
 void vfio_migration_add_properties(ObjectClass *klass)
 {
+    device_class_set_props(DEVICE_CLASS(klass), migration_properties);
     object_class_property_add_str(klass, "device-state", get_device_state,
                                   NULL);
     object_class_property_set_description(klass, "device-state",

@@ -23,8 +23,10 @@ typedef struct VFIOUserRegion {
     bool migration;         /* v1 migration region: never posted to */
 } VFIOUserRegion;
 
+typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
+
 /*
- * All but @session, which has its own locks, is set up by
+ * All but @session, which has its own locks, and @late_irqs is set up by
  * vfio_user_device_init() and does not change until cleanup.
  */
 typedef struct VFIOUserDevice {
@@ -35,6 +37,8 @@ typedef struct VFIOUserDevice {
     uint32_t num_irqs;
     VFIOUserRegion *regions;
     VFIOUserIRQDesc *irqs;
+    /* set while the device was stopped; vfio_migration_lock_stopped() */
+    QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;
 
 /*
@@ -70,6 +74,18 @@ int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
  * whose story the one line at its death has told.  Any thread.
  */
 void vfio_user_device_report(VFIOUserDevice *device, Error *err);
+
+/*
+ * Keep a copy of @irqs, with fds of its own, for replay.  The lock of
+ * vfio_migration_lock_stopped() held.
+ */
+void vfio_user_late_irqs_add(VFIOUserDevice *device,
+                             const struct vfio_irq_set *irqs);
+
+/* @tell what was added, in order, and drop it; NULL only drops.  Lock held. */
+void vfio_user_late_irqs_replay(VFIOUserDevice *device,
+                                void (*tell)(VFIOUserDevice *device,
+                                             const struct vfio_irq_set *irqs));
 
 /* The ops that init gives to a VFIODevice. */
 extern const VFIODeviceIOOps vfio_user_device_io_ops;

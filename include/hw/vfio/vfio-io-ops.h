@@ -61,6 +61,15 @@ typedef struct VFIODeviceIOOps {
 
     /* Reset the device's function. */
     int (*device_reset)(VFIODevice *vbasedev);
+
+    /*
+     * A device that was stopped for migration runs again, and vCPUs do not
+     * yet: tell it now what it would have refused meanwhile.  NULL for a
+     * backend whose devices refuse nothing, a reset included.  Called with
+     * the lock of vfio_migration_lock_stopped() held, with or without the
+     * BQL.  What fails is reported, not returned.
+     */
+    void (*device_resumed)(VFIODevice *vbasedev);
 } VFIODeviceIOOps;
 
 /*

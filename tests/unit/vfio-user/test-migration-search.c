@@ -1,366 +1,157 @@
 /*
- * Search through what can happen to a VM with a VFIO device: every sequence
- * of events up to a depth, on each kind of server, against a model of what
- * the device's state should be that knows nothing of how the module works.
+ * Search through all that can happen to a VM with a VFIO device, on each kind
+ * of server: from every situation that can be reached every move is made and
+ * judged, so that what is found to hold does so for sequences of any length.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include "hw/vfio/migration-state.h"
+#include "migration-model.h"
 
-#define DEPTH 7
+/* For the count of sequences only */
+#define DEPTH 10
 
-typedef enum Behaviour {
-    STRICT, LVU1, RESET_TO_RUNNING, STATE_KEPT, BEHAVIOURS,
-} Behaviour;
+/* A situation, and the shortest way to it */
+typedef struct Node {
+    World world;
+    unsigned parent;
+    Move move;              /* MOVES: none, the device was found so */
+    uint64_t ways[2];       /* to here, in as many moves as are counted */
+} Node;
 
-static const char *const behaviour_names[] = {
-    "strict", "lvu1", "reset-to-running", "state-kept",
-};
-
-/* What can happen; the last three befall the next write */
-typedef enum Move {
-    MOVE_STOP, MOVE_CONT, MOVE_RESET, MOVE_SETUP, MOVE_SWITCH, MOVE_DONE,
-    MOVE_FAIL, MOVE_SAVEVM, MOVE_INCOMING,
-    MOVE_REFUSE, MOVE_BREAK, MOVE_LOSE, MOVES,
-} Move;
-
-static const char *const move_names[] = {
-    "stop", "cont", "reset", "setup", "switch", "done", "fail", "savevm",
-    "incoming", "refuse", "break", "lose",
-};
-
-/* The server: what it has been told, and what it made of it */
-typedef struct Server {
-    Behaviour behaviour;
-    uint32_t value;
-    bool refuse;            /* the next write */
-    bool error;             /* the next write leads to ERROR */
-    bool lost;
-    bool detour_tried;      /* 3 -> 1 was sent and refused */
-    const char *wrong;      /* what the client did that it must not */
-} Server;
-
-/* The VM: what a user and QEMU have done to it */
-typedef struct VM {
-    bool running;
-    bool started;
-    bool saving;
-    bool saved;
-    bool loading;
-    bool stopped_to_save;   /* goes on when saving fails */
-} VM;
-
-typedef struct World {
-    Server server;
-    VM vm;
-    VFIOMigrationState state;
-    int ret;                /* of the last event that the module was told */
-} World;
+typedef struct Edge {
+    unsigned from;
+    unsigned to;
+} Edge;
 
 typedef struct Search {
     Behaviour behaviour;
-    Move moves[DEPTH];
-    uint64_t sequences;
-    GHashTable *states;
+    GPtrArray *nodes;       /* of Node */
+    GHashTable *index;      /* key to number of node plus 1 */
+    GArray *edges;          /* of Edge */
 } Search;
 
-/* The specification's transitions, a row for each state from 0 to 4 */
-static bool is_legal(uint32_t from, uint32_t to)
+static Node *search_node(Search *search, unsigned number)
 {
-    static const bool legal[5][5] = {
-        { 0, 1, 0, 0, 0 },
-        { 1, 0, 1, 1, 1 },
-        { 1, 1, 0, 0, 0 },
-        { 0, 0, 1, 0, 0 },
-        { 0, 1, 0, 0, 0 },
-    };
-
-    return from < 5 && to < 5 && legal[from][to];
+    return g_ptr_array_index(search->nodes, number);
 }
 
-static bool server_accepts(const Server *server, uint32_t to)
+static void node_free(gpointer data)
 {
-    if (server->behaviour == LVU1 && server->value == 3) {
-        return to < 3;
-    }
-    return is_legal(server->value, to) ||
-           (server->behaviour == LVU1 && server->value == to);
+    Node *node = data;
+
+    world_destroy(&node->world);
+    g_free(node);
 }
 
-static int server_read(void *opaque, uint32_t *value)
+/* The node's number; what it was made for is taken over, or freed. */
+static unsigned search_add(Search *search, Node *node)
 {
-    Server *server = opaque;
+    uint64_t key = world_key(&node->world);
+    gpointer known = g_hash_table_lookup(search->index, &key);
 
-    *value = server->value;
-    return server->lost ? -ENOTCONN : 0;
+    if (known) {
+        node_free(node);
+        return GPOINTER_TO_UINT(known) - 1;
+    }
+    g_ptr_array_add(search->nodes, node);
+    g_hash_table_insert(search->index, g_memdup2(&key, sizeof(key)),
+                        GUINT_TO_POINTER(search->nodes->len));
+    return search->nodes->len - 1;
 }
 
-static int server_write(void *opaque, uint32_t value)
+static void search_tell(Search *search, const Node *last)
 {
-    Server *server = opaque;
-    bool detour = server->value == 3 && value == 1;
+    g_autoptr(GString) text = NULL;
+    unsigned number;
 
-    if (server->lost) {
-        return -ENOTCONN;
-    }
-    if (value == server->value) {
-        server->wrong = "told the device the state that it has";
-    } else if (detour && server->detour_tried) {
-        server->wrong = "tried 3 to 1 again after it was refused";
-    } else if (!detour && !is_legal(server->value, value)) {
-        server->wrong = "sent an illegal transition";
-    }
-    if (server->refuse || server->error) {
-        server->value = server->error ? 6 : server->value;
-        server->detour_tried |= detour && server->refuse;
-        server->refuse = server->error = false;
-        return -EIO;
-    }
-    if (!server_accepts(server, value)) {
-        server->detour_tried |= detour;
-        return -EINVAL;
-    }
-    server->value = value;
-    return 0;
-}
-
-static void server_skip(void *opaque, uint32_t value)
-{
-    Server *server = opaque;
-
-    if (!server->lost && server->value != value) {
-        server->wrong = "left out a write that was needed";
-    }
-}
-
-static const VFIOMigrationStateOps server_ops = {
-    .read = server_read,
-    .write = server_write,
-    .skip = server_skip,
-};
-
-static void server_reset(Server *server)
-{
-    bool stopped = server->value == 0 || server->value == 2;
-
-    if (server->lost || server->value == 6 ||
-        (stopped && server->behaviour != STRICT)) {
+    if (last->move == MOVES) {
+        g_test_message("%s: realize: %s", behaviour_names[search->behaviour],
+                       last->world.wrong);
+        g_test_fail();
         return;
     }
-    if (server->behaviour != STATE_KEPT) {
-        server->value = 1;
+    text = g_string_new(move_names[last->move]);
+
+    for (number = last->parent; search_node(search, number)->move < MOVES;
+         number = search_node(search, number)->parent) {
+        g_string_prepend_c(text, ' ');
+        g_string_prepend(text, move_names[search_node(search, number)->move]);
     }
-}
-
-/* Where the device has to be when nothing went wrong. */
-static uint32_t expected_value(const VM *vm)
-{
-    if (vm->running) {
-        return vm->saving ? 3 : 1;
-    }
-    if (vm->loading) {
-        return 4;
-    }
-    if (vm->saving) {
-        return 2;
-    }
-    return vm->saved || vm->started ? 0 : 1;
-}
-
-static void tell(World *world, VFIOMigrationEvent event)
-{
-    world->ret = vfio_migration_state_event(&world->state, event);
-}
-
-/* As QEMU does on cont, and by itself when saving has failed */
-static void vm_start(World *world)
-{
-    VM *vm = &world->vm;
-
-    vm->running = vm->started = true;
-    vm->loading = vm->saved = vm->stopped_to_save = false;
-    tell(world, vm->saving ? VFIO_MIGRATION_EVENT_VM_START_SAVE :
-                             VFIO_MIGRATION_EVENT_VM_START);
-}
-
-static void vm_stop(World *world, VFIOMigrationEvent event)
-{
-    world->vm.running = false;
-    tell(world, event);
-}
-
-static void vm_fail(World *world)
-{
-    world->vm.saving = world->vm.saved = false;
-    if (world->vm.stopped_to_save) {
-        vm_start(world);
-    }
-    tell(world, VFIO_MIGRATION_EVENT_ROLLBACK);
-}
-
-static void vm_move_save(World *world, Move move)
-{
-    VM *vm = &world->vm;
-
-    switch (move) {
-    case MOVE_SETUP:
-        vm->saving = true;
-        vm->saved = false;
-        tell(world, VFIO_MIGRATION_EVENT_SAVE_SETUP);
-        break;
-    case MOVE_SWITCH:
-        vm->stopped_to_save = true;
-        vm_stop(world, VFIO_MIGRATION_EVENT_VM_STOP);
-        break;
-    case MOVE_DONE:
-        tell(world, VFIO_MIGRATION_EVENT_SAVE_STOPPED);
-        if (!world->ret) {
-            vm->saving = false;
-            vm->saved = true;
-            tell(world, VFIO_MIGRATION_EVENT_SAVE_DONE);
-        }
-        break;
-    case MOVE_SAVEVM:
-        vm->saving = vm->stopped_to_save = true;
-        vm_stop(world, VFIO_MIGRATION_EVENT_VM_STOP_SAVE);
-        tell(world, VFIO_MIGRATION_EVENT_SAVE_SETUP);
-        break;
-    case MOVE_FAIL:
-        vm_fail(world);
-        break;
-    default:
-        g_assert_not_reached();
-    }
-}
-
-/* Make @move, if QEMU can in this situation. */
-static bool world_move(World *world, Move move)
-{
-    VM *vm = &world->vm;
-    bool possible[MOVES] = {
-        [MOVE_STOP] = vm->running,
-        [MOVE_CONT] = !vm->running && !vm->stopped_to_save,
-        [MOVE_RESET] = !vm->loading,
-        [MOVE_SETUP] = !vm->saving && !vm->loading,
-        [MOVE_SWITCH] = vm->saving && vm->running,
-        [MOVE_DONE] = vm->saving && !vm->running,
-        [MOVE_FAIL] = vm->saving || (vm->saved && vm->stopped_to_save),
-        [MOVE_SAVEVM] = vm->running && !vm->saving,
-        [MOVE_INCOMING] = !vm->running && !vm->saving && !vm->saved,
-        [MOVE_REFUSE] = !world->server.refuse && !world->server.error,
-        [MOVE_BREAK] = !world->server.refuse && !world->server.error,
-        [MOVE_LOSE] = !world->server.lost,
-    };
-
-    if (!possible[move]) {
-        return false;
-    }
-    switch (move) {
-    case MOVE_STOP:
-        vm_stop(world, VFIO_MIGRATION_EVENT_VM_STOP);
-        break;
-    case MOVE_CONT:
-        vm_start(world);
-        break;
-    case MOVE_RESET:
-        server_reset(&world->server);
-        world->ret = vfio_migration_state_was_reset(&world->state);
-        break;
-    case MOVE_INCOMING:
-        vm->loading = true;
-        tell(world, VFIO_MIGRATION_EVENT_LOAD_SETUP);
-        break;
-    case MOVE_REFUSE:
-        world->server.refuse = true;
-        break;
-    case MOVE_BREAK:
-        world->server.error = true;
-        break;
-    case MOVE_LOSE:
-        world->server.lost = true;
-        break;
-    default:
-        vm_move_save(world, move);
-    }
-    return true;
-}
-
-static void world_check(const Search *search, const World *world,
-                        unsigned length)
-{
-    const Server *server = &world->server;
-    const char *wrong = server->wrong;
-    g_autoptr(GString) text = g_string_new(NULL);
-    unsigned i;
-
-    if (!wrong && !world->ret && !server->lost &&
-        server->value != expected_value(&world->vm)) {
-        wrong = "succeeded, and the device is not where it should be";
-    }
-    if (!wrong) {
-        return;
-    }
-    for (i = 0; i < length; i++) {
-        g_string_append_printf(text, " %s", move_names[search->moves[i]]);
-    }
-    g_test_message("%s:%s: %s (device in %u, expected %u)",
-                   behaviour_names[search->behaviour], text->str, wrong,
-                   server->value, expected_value(&world->vm));
+    g_test_message("%s: %s: %s (device in %u, expected %u)",
+                   behaviour_names[search->behaviour], text->str,
+                   last->world.wrong, last->world.server.value,
+                   world_expected(&last->world));
     g_test_fail();
 }
 
-static void remember(Search *search, const World *world)
-{
-    const VM *vm = &world->vm;
-    const VFIOMigrationState *state = &world->state;
-    unsigned key = world->server.value | vm->running << 3 |
-                   vm->started << 4 | vm->saving << 5 | vm->saved << 6 |
-                   vm->loading << 7 | vm->stopped_to_save << 8 |
-                   world->server.lost << 9 | world->server.refuse << 10 |
-                   world->server.error << 11 | state->known << 12 |
-                   state->failed << 13 | state->stops_before_running << 14 |
-                   state->phase << 15;
-
-    g_hash_table_add(search->states, GUINT_TO_POINTER(key));
-}
-
-/* Live through the first @length moves; false when the last cannot be. */
-static bool live(Search *search, unsigned length)
-{
-    World world = {
-        .server = { .behaviour = search->behaviour, .value = 1 },
-    };
-    bool possible = true;
-    unsigned i;
-
-    vfio_migration_state_init(&world.state, &server_ops, &world.server, true,
-                              false);
-    vfio_migration_state_sync(&world.state);
-    for (i = 0; i < length && possible; i++) {
-        possible = world_move(&world, search->moves[i]);
-    }
-    if (possible) {
-        world_check(search, &world, length);
-        remember(search, &world);
-    }
-    vfio_migration_state_destroy(&world.state);
-    return possible;
-}
-
-static void search_from(Search *search, unsigned length)
+static void search_from(Search *search, unsigned number)
 {
     Move move;
 
     for (move = 0; move < MOVES && !g_test_failed(); move++) {
-        search->moves[length] = move;
-        if (live(search, length + 1)) {
-            search->sequences++;
-            if (length + 1 < DEPTH) {
-                search_from(search, length + 1);
-            }
+        Node *node = g_new0(Node, 1);
+        Edge edge = { .from = number };
+
+        world_copy(&node->world, &search_node(search, number)->world);
+        node->parent = number;
+        node->move = move;
+        if (!world_move(&node->world, move)) {
+            node_free(node);
+            continue;
         }
+        if (node->world.wrong) {
+            search_tell(search, node);
+        }
+        edge.to = search_add(search, node);
+        g_array_append_val(search->edges, edge);
+    }
+}
+
+/* How many sequences of up to DEPTH moves the edges are made of */
+static uint64_t search_count(Search *search)
+{
+    uint64_t total = 0;
+    unsigned depth, i;
+
+    for (i = 0; i < search->nodes->len; i++) {
+        Node *node = search_node(search, i);
+
+        node->ways[0] = node->move == MOVES;
+    }
+    for (depth = 0; depth < DEPTH; depth++) {
+        unsigned now = depth % 2, then = !now;
+
+        for (i = 0; i < search->nodes->len; i++) {
+            search_node(search, i)->ways[then] = 0;
+        }
+        for (i = 0; i < search->edges->len; i++) {
+            Edge *edge = &g_array_index(search->edges, Edge, i);
+            uint64_t ways = search_node(search, edge->from)->ways[now];
+
+            search_node(search, edge->to)->ways[then] += ways;
+            total += ways;
+        }
+    }
+    return total;
+}
+
+/* What an earlier client left behind is where it may all begin. */
+static void search_begin(Search *search, uint32_t found)
+{
+    Node *node = g_new0(Node, 1);
+    bool usable = world_init(&node->world, search->behaviour, found);
+
+    node->move = MOVES;
+    if (node->world.wrong) {
+        search_tell(search, node);
+    }
+    if (usable) {
+        search_add(search, node);
+    } else {
+        g_assert_cmpuint(found, ==, VFIO_MIGRATION_STATE_ERROR);
+        node_free(node);
     }
 }
 
@@ -368,15 +159,31 @@ static void test_migration_search(const void *data)
 {
     Search search = {
         .behaviour = GPOINTER_TO_UINT(data),
-        .states = g_hash_table_new(NULL, NULL),
+        .nodes = g_ptr_array_new_with_free_func(node_free),
+        .index = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                       NULL),
+        .edges = g_array_new(false, false, sizeof(Edge)),
     };
+    uint32_t found;
+    unsigned i;
 
-    search_from(&search, 0);
-    g_test_message("%s: %" PRIu64 " sequences of up to %d events, %u states",
-                   behaviour_names[search.behaviour], search.sequences, DEPTH,
-                   g_hash_table_size(search.states));
-    g_assert_cmpuint(search.sequences, >, 10000);
-    g_hash_table_unref(search.states);
+    for (found = 0; found <= VFIO_MIGRATION_STATE_RESUMING; found++) {
+        search_begin(&search, found);
+    }
+    search_begin(&search, VFIO_MIGRATION_STATE_ERROR);
+    for (i = 0; i < search.nodes->len && !g_test_failed(); i++) {
+        search_from(&search, i);
+    }
+    if (!g_test_failed()) {
+        g_test_message("%s: %u states, %u moves between them, all checked; "
+                       "they make %" PRIu64 " sequences of up to %d events",
+                       behaviour_names[search.behaviour], search.nodes->len,
+                       search.edges->len, search_count(&search), DEPTH);
+    }
+    g_assert_cmpuint(search.nodes->len, >, 500);
+    g_ptr_array_unref(search.nodes);
+    g_hash_table_unref(search.index);
+    g_array_unref(search.edges);
 }
 
 int main(int argc, char **argv)
