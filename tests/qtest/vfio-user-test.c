@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 
     vfio_user_test_add_connect();
     vfio_user_test_add_device();
+    vfio_user_test_add_life();
     vfio_user_test_add_migration();
 
     return g_test_run();

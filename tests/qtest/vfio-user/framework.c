@@ -18,10 +18,17 @@ typedef struct Watchdog {
     GCond changed;
     GPtrArray *vms;             /* of VFIOUserTestVM, guarded by lock */
     pid_t child;                /* one more to kill, guarded by lock */
+    gint64 deadline;            /* of the newest VM, guarded by lock */
     bool done;                  /* guarded by lock */
 } Watchdog;
 
 static Watchdog watchdog;
+
+static gint64 watchdog_deadline(void)
+{
+    return g_get_monotonic_time() +
+           VFIO_USER_TEST_WATCHDOG_MS * G_TIME_SPAN_MILLISECOND;
+}
 
 /* Called when the test aborts: a red test explains itself. */
 static void dump_journals(void *opaque)
@@ -45,13 +52,12 @@ static void dump_journals(void *opaque)
 static gpointer watchdog_run(gpointer opaque)
 {
     Watchdog *dog = opaque;
-    gint64 deadline = g_get_monotonic_time() +
-                      VFIO_USER_TEST_WATCHDOG_MS * G_TIME_SPAN_MILLISECOND;
     guint i;
 
     g_mutex_lock(&dog->lock);
     while (!dog->done) {
-        if (g_cond_wait_until(&dog->changed, &dog->lock, deadline)) {
+        if (g_cond_wait_until(&dog->changed, &dog->lock, dog->deadline) ||
+            g_get_monotonic_time() < dog->deadline) {
             continue;
         }
         fprintf(stderr, "the test takes too long: killing its QEMUs\n");
@@ -65,7 +71,7 @@ static gpointer watchdog_run(gpointer opaque)
         if (dog->child) {
             kill(dog->child, SIGKILL);
         }
-        deadline = G_MAXINT64;
+        dog->deadline = G_MAXINT64;
     }
     g_mutex_unlock(&dog->lock);
     return NULL;
@@ -79,6 +85,7 @@ static void watchdog_add(VFIOUserTestVM *vm)
     }
     g_mutex_lock(&watchdog.lock);
     g_ptr_array_add(watchdog.vms, vm);
+    watchdog.deadline = watchdog_deadline();
     g_mutex_unlock(&watchdog.lock);
     qtest_add_abrt_handler(dump_journals, &watchdog);
 }
@@ -118,6 +125,7 @@ static void run_registered(const void *opaque)
     GThread *thread;
 
     watchdog.done = false;
+    watchdog.deadline = watchdog_deadline();
     watchdog.vms = g_ptr_array_new();
     thread = g_thread_new("watchdog", watchdog_run, &watchdog);
 

@@ -13,7 +13,7 @@
 
 /*
  * Every wait ends: those for the mock by themselves, those for QEMU because
- * the test's watchdog kills the QEMUs.
+ * the test's watchdog kills the QEMUs when no new one was started for long.
  */
 #define VFIO_USER_TEST_DEADLINE_MS 20000
 #define VFIO_USER_TEST_WATCHDOG_MS 50000
@@ -206,6 +206,7 @@ void vfio_user_test_migration(const void *data);
 /* Registration of the areas */
 void vfio_user_test_add_connect(void);
 void vfio_user_test_add_device(void);
+void vfio_user_test_add_life(void);
 void vfio_user_test_add_migration(void);
 
 #endif /* TESTS_QTEST_VFIO_USER_FRAMEWORK_H */

@@ -1,0 +1,416 @@
+/*
+ * The life of devices: plugged and unplugged, many at once, with servers that
+ * come late or go early, through sleep, and migrated again and again.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "framework.h"
+#include "libqos/pci.h"
+#include "libqos/pci-pc.h"
+#include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qlist.h"
+#include "qemu/cutils.h"
+#include "standard-headers/linux/pci_regs.h"
+
+#define FIRST_SLOT 6
+#define MOST_DEVICES 8
+#define WARM_UP 10
+
+/* What QEMU has in its hands: a leak shows as one more each time */
+typedef struct Holdings {
+    unsigned fds;
+    unsigned threads;
+    unsigned files;             /* mapped, or parts of them */
+    unsigned long data;         /* KiB of private memory */
+} Holdings;
+
+static Holdings holdings(VFIOUserTestVM *vm)
+{
+    g_autofree char *maps_path = g_strdup_printf("/proc/%d/maps", vm->pid);
+    g_autofree char *status_path = g_strdup_printf("/proc/%d/status", vm->pid);
+    g_autofree char *maps = NULL, *status = NULL;
+    Holdings now = { .fds = vfio_user_test_count_fds(vm->pid) };
+    const char *line;
+
+    g_assert_true(g_file_get_contents(maps_path, &maps, NULL, NULL));
+    g_assert_true(g_file_get_contents(status_path, &status, NULL, NULL));
+    for (line = maps; (line = strstr(line, "/memfd:")); line++) {
+        now.files++;
+    }
+    line = strstr(status, "Threads:");
+    g_assert_cmpint(sscanf(line, "Threads: %u", &now.threads), ==, 1);
+    line = strstr(status, "VmData:");
+    g_assert_cmpint(sscanf(line, "VmData: %lu", &now.data), ==, 1);
+    return now;
+}
+
+static void assert_holds_the_same(VFIOUserTestVM *vm, const Holdings *then)
+{
+    Holdings now = holdings(vm);
+
+    g_test_message("%s: %u fds, %u threads, %u mapped files, %lu KiB "
+                   "(before: %lu)", vm->name, now.fds, now.threads, now.files,
+                   now.data, then->data);
+    g_assert_cmpuint(now.fds, ==, then->fds);
+    g_assert_cmpuint(now.threads, ==, then->threads);
+    g_assert_cmpuint(now.files, ==, then->files);
+    /* the allocator's own leaps; a leaked device would be 200 times as much */
+    g_assert_cmpuint(now.data, <=, then->data + 2048);
+}
+
+/* --- plugged and unplugged --- */
+
+static void plug(VFIOUserTestVM *vm)
+{
+    vfio_user_test_qmp(vm, "{'execute': 'device_add', 'arguments': {"
+                       "'driver': 'vfio-user-pci', 'id': 'dev0',"
+                       "'addr': '5.0', 'socket': %s}}", vm->socket_path);
+    g_assert_true(mock_wait_connected(vm->mock, true,
+                                      VFIO_USER_TEST_DEADLINE_MS));
+}
+
+static void unplug(VFIOUserTestVM *vm)
+{
+    qpci_unplug_acpi_device_test(vm->qts, "dev0", VFIO_USER_TEST_DEVICE_SLOT);
+    g_assert_true(mock_wait_connected(vm->mock, false,
+                                      VFIO_USER_TEST_DEADLINE_MS));
+}
+
+static void test_life_plug_200_times(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest", .machine = "pc" };
+    MockConfig mock;
+    g_autoptr(VFIOUserTestVM) vm = NULL;
+    Holdings before = { };
+    int i;
+
+    mock_config_init(&mock);
+    mock.bar2_size = 0x4000;
+    mock.bar2_areas = 2;
+    mock.window_mmap = true;
+    mock.journal_no_memory = true;
+    config.mock = &mock;
+    vm = vfio_user_test_vm_new(&config);
+    for (i = 0; i < 200; i++) {
+        if (i == WARM_UP) {
+            before = holdings(vm);
+        }
+        unplug(vm);
+        plug(vm);
+    }
+    assert_holds_the_same(vm, &before);
+}
+
+/* --- servers that come late or go early --- */
+
+static void test_life_unplug_without_server(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest", .machine = "pc" };
+    g_autoptr(VFIOUserTestVM) vm = vfio_user_test_vm_new(&config);
+    Holdings before = holdings(vm);
+
+    mock_disconnect(vm->mock);
+    qpci_unplug_acpi_device_test(vm->qts, "dev0", VFIO_USER_TEST_DEVICE_SLOT);
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    plug(vm);
+    assert_holds_the_same(vm, &before);
+}
+
+static void test_life_late_version(const void *data)
+{
+    MockRule late = {
+        .where = MOCK_PATTERN_COMMAND(MOCK_VERSION), .nth = 1,
+        .action = MOCK_ACTION_DELAY, .delay_ms = 1500,
+    };
+    MockConfig mock;
+    VFIOUserTestVMConfig config = { .name = "guest", .mock = &mock };
+    g_autoptr(VFIOUserTestVM) vm = NULL;
+
+    mock_config_init(&mock);
+    mock.rules = &late;
+    mock.num_rules = 1;
+    vm = vfio_user_test_vm_new(&config);
+    vfio_user_test_assert_status(vm, "running");
+    g_assert_true(mock_wait_connected(vm->mock, true, 0));
+}
+
+/* --- sleep --- */
+
+/* The power management of the machine "pc", as its firmware sets it up */
+#define PM_DEVFN QPCI_DEVFN(1, 3)
+#define PM_BASE 0x600
+#define PM_SLEEP ((1 << 13) | (1 << 10))
+
+static void test_life_sleep(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest", .machine = "pc" };
+    g_autoptr(VFIOUserTestVM) vm = vfio_user_test_vm_new(&config);
+    MockPattern reset = MOCK_PATTERN_COMMAND(MOCK_DEVICE_RESET);
+    QPCIBus *bus = qpci_new_pc(vm->qts, NULL);
+    QPCIDevice *pm = qpci_device_find(bus, PM_DEVFN);
+
+    g_assert_nonnull(pm);
+    qpci_config_writel(pm, 0x40, PM_BASE | 1);
+    qpci_config_writeb(pm, 0x80, 1);
+    qtest_outw(vm->qts, PM_BASE + 4, PM_SLEEP);
+    qtest_qmp_eventwait(vm->qts, "SUSPEND");
+    vfio_user_test_assert_status(vm, "suspended");
+    vm->mark = mock_journal_length(vm->mock);
+    vfio_user_test_qmp(vm, "{'execute': 'system_wakeup'}");
+    qtest_qmp_eventwait(vm->qts, "WAKEUP");
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    g_assert_cmpuint(mock_journal_count(vm->mock, vm->mark, &reset), ==, 1);
+    vfio_user_test_assert_states(vm, "");
+    g_free(pm);
+    qpci_free_pc(bus);
+}
+
+/* --- many devices --- */
+
+/* Servers of further devices, "dev1" and on, each with data of its own */
+typedef struct Further {
+    char *dir;
+    unsigned number;
+    Mock *mocks[MOST_DEVICES];
+    char *options;
+} Further;
+
+static void further_config(MockConfig *mock, unsigned seed)
+{
+    mock_config_init(mock);
+    mock->precopy_rounds = 2;
+    mock->precopy_round_size = 32 * 1024;
+    mock->migration_size = (300 + seed) * 1024;
+    mock->seed = seed;
+}
+
+static Further *further_new(unsigned number, bool incoming)
+{
+    Further *further = g_new0(Further, 1);
+    g_autoptr(GString) options = g_string_new("");
+    unsigned i;
+
+    further->dir = g_dir_make_tmp("vfio-user-test-XXXXXX", NULL);
+    g_assert_nonnull(further->dir);
+    further->number = number;
+    for (i = 0; i < number; i++) {
+        g_autofree char *name = g_strdup_printf("%u", i);
+        g_autofree char *path = g_build_filename(further->dir, name, NULL);
+        g_autoptr(GError) error = NULL;
+        MockConfig mock;
+
+        further_config(&mock, 10 + i + incoming * 100);
+        further->mocks[i] = mock_new(&mock, &error);
+        g_assert_no_error(error);
+        mock_start(further->mocks[i], path, &error);
+        g_assert_no_error(error);
+        g_string_append_printf(options, " -device vfio-user-pci,id=dev%u,"
+                               "addr=%x.0,socket=%s", i + 1, FIRST_SLOT + i,
+                               path);
+    }
+    further->options = g_string_free(g_steal_pointer(&options), false);
+    return further;
+}
+
+static void further_free(Further *further)
+{
+    unsigned i;
+
+    for (i = 0; i < further->number; i++) {
+        mock_free(further->mocks[i]);
+    }
+    g_assert_cmpint(rmdir(further->dir), ==, 0);
+    g_free(further->dir);
+    g_free(further->options);
+    g_free(further);
+}
+
+static VFIOUserTestVM *start_many(Further *further, bool incoming)
+{
+    MockConfig mock;
+    VFIOUserTestVMConfig config = {
+        .name = incoming ? "destination" : "source",
+        .mock = &mock,
+        .options = further->options,
+        .incoming = incoming,
+    };
+
+    further_config(&mock, 1 + incoming * 100);
+    return vfio_user_test_vm_new(&config);
+}
+
+static int64_t transferred(VFIOUserTestVM *vm, const char *status)
+{
+    int64_t bytes = -1;
+    bool done = false;
+
+    while (!done) {
+        QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
+        QDict *info = qdict_get_qdict(answer, "return");
+        const char *now = qdict_get_str(info, "status");
+
+        g_assert_cmpstr(now, !=, "failed");
+        done = g_str_equal(now, status);
+        if (done && qdict_haskey(info, "vfio")) {
+            bytes = qdict_get_int(qdict_get_qdict(info, "vfio"),
+                                  "transferred");
+        }
+        qobject_unref(answer);
+    }
+    return bytes;
+}
+
+static int64_t migrate_to(VFIOUserTestVM *source, VFIOUserTestVM *destination)
+{
+    g_autofree char *uri = g_strdup_printf("unix:%s",
+                                           destination->migration_path);
+    int64_t bytes;
+
+    vfio_user_test_qmp(source, "{'execute': 'migrate',"
+                       " 'arguments': {'uri': %s}}", uri);
+    bytes = transferred(source, "completed");
+    /* it comes before the devices are told */
+    qtest_qmp_eventwait(destination->qts, "RESUME");
+    vfio_user_test_settle(destination);
+    vfio_user_test_settle(source);
+    return bytes;
+}
+
+static uint64_t assert_moved(Mock *from, Mock *to)
+{
+    g_autofree char *saved = NULL, *loaded = NULL, *why = NULL;
+    uint64_t bytes, loaded_bytes;
+
+    saved = mock_saved_sum(from, &bytes, NULL);
+    loaded = mock_loaded_sum(to, &loaded_bytes, NULL);
+    g_assert_cmpuint(bytes, ==, loaded_bytes);
+    g_assert_cmpstr(saved, ==, loaded);
+    if (!mock_loaded_is_good(to, &why)) {
+        vfio_user_test_fail("the device data has not come over: %s", why);
+    }
+    return bytes;
+}
+
+/* Was device data read before the guest stopped? */
+static void assert_precopied(Mock *mock)
+{
+    MockPattern stop = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY);
+    MockPattern chunk = MOCK_PATTERN_DATA(MOCK_REGION_READ);
+    int stopped = mock_journal_wait(mock, 0, &stop, 1, 0);
+    int first = mock_journal_wait(mock, 0, &chunk, 1, 0);
+
+    g_assert_cmpint(first, >=, 0);
+    g_assert_cmpint(first, <, stopped);
+}
+
+/*
+ * Every device has its turn in pre-copy, though the first always has more to
+ * give, and the bytes that are shown are those of this migration.
+ */
+static void test_life_migrate_many(const void *data)
+{
+    unsigned number = GPOINTER_TO_UINT(data), i;
+    Further *here = further_new(number, false);
+    Further *there = further_new(number, true);
+    Further *beyond = further_new(number, false);
+    VFIOUserTestVM *first = start_many(here, false);
+    VFIOUserTestVM *second = start_many(there, true);
+    VFIOUserTestVM *third = start_many(beyond, true);
+    uint64_t bytes;
+
+    bytes = migrate_to(first, second);
+    for (i = 0; i < number; i++) {
+        bytes -= assert_moved(here->mocks[i], there->mocks[i]);
+        assert_precopied(here->mocks[i]);
+    }
+    g_assert_cmpuint(bytes, ==, assert_moved(first->mock, second->mock));
+    vfio_user_test_assert_states(first, "W3 W2 W0");
+    vfio_user_test_assert_states(second, "W4 W1");
+    vfio_user_test_vm_free(first);
+
+    bytes = migrate_to(second, third);
+    for (i = 0; i < number; i++) {
+        bytes -= assert_moved(there->mocks[i], beyond->mocks[i]);
+    }
+    g_assert_cmpuint(bytes, ==, assert_moved(second->mock, third->mock));
+    vfio_user_test_assert_status(third, "running");
+    vfio_user_test_vm_free(second);
+    vfio_user_test_vm_free(third);
+    further_free(here);
+    further_free(there);
+    further_free(beyond);
+}
+
+/* --- migrated again and again --- */
+
+static VFIOUserTestVM *start_plain(const char *name, bool incoming)
+{
+    MockConfig mock;
+    VFIOUserTestVMConfig config = {
+        .name = name, .mock = &mock, .incoming = incoming,
+        .options = "-device virtio-net-pci",
+    };
+
+    mock_config_init(&mock);
+    mock.journal_no_memory = true;
+    return vfio_user_test_vm_new(&config);
+}
+
+/* The guest goes on at the source, which migrates once more, somewhere else. */
+static void test_life_migrate_100_times(const void *data)
+{
+    g_autoptr(VFIOUserTestVM) source = start_plain("source", false);
+    unsigned fds = 0;
+    Holdings before = { };
+    int i;
+
+    for (i = 0; i < 100; i++) {
+        VFIOUserTestVM *destination = start_plain("destination", true);
+        Holdings new = holdings(destination);
+
+        migrate_to(source, destination);
+        assert_moved(source->mock, destination->mock);
+        vfio_user_test_assert_status(destination, "running");
+        g_assert_cmpuint(holdings(destination).threads, <=, new.threads);
+        vfio_user_test_vm_free(destination);
+        vfio_user_test_qmp(source, "{'execute': 'cont'}");
+        vfio_user_test_settle(source);
+        if (i == WARM_UP) {
+            before = holdings(source);
+            fds = vfio_user_test_count_fds(0);
+        }
+    }
+    assert_holds_the_same(source, &before);
+    g_assert_cmpuint(vfio_user_test_count_fds(0), ==, fds);
+}
+
+static const struct {
+    const char *path;
+    void (*run)(const void *data);
+    unsigned number;
+} life_tests[] = {
+    { "plug-200-times", test_life_plug_200_times },
+    { "unplug-without-server", test_life_unplug_without_server },
+    { "late-version", test_life_late_version },
+    { "sleep", test_life_sleep },
+    { "migrate-2-devices", test_life_migrate_many, 1 },
+    { "migrate-8-devices", test_life_migrate_many, 7 },
+    { "migrate-100-times", test_life_migrate_100_times },
+};
+
+void vfio_user_test_add_life(void)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(life_tests); i++) {
+        g_autofree char *path = g_strdup_printf("/vfio-user/life/%s",
+                                                life_tests[i].path);
+
+        vfio_user_test_add(path, life_tests[i].run,
+                           GUINT_TO_POINTER(life_tests[i].number));
+    }
+}
