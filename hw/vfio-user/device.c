@@ -160,16 +160,70 @@ static int vfio_user_device_set_eventfds(VFIOUserDevice *device,
     return 0;
 }
 
+/*
+ * hw/vfio keeps the MSI-X table, and masks and marks as pending what comes of
+ * an eventfd.  So the table that the server may have as well gets no write,
+ * and its vectors stay masked, as after a reset, until SET_IRQS unmasks them.
+ * From the first vector on, since QEMU's server takes the count for the end.
+ * A server that cannot mask single vectors may say so.
+ */
+static int vfio_user_device_unmask_msix(VFIOUserDevice *device,
+                                        const struct vfio_irq_set *irqs)
+{
+    VFIOUserIRQSet set;
+    VFIOUserCall call = {
+        .command = VFIO_USER_DEVICE_SET_IRQS,
+        .deadline = VFIO_USER_DEADLINE_MAP,
+        .head = &set,
+        .head_size = sizeof(set),
+    };
+    Error *err = NULL;
+    int ret;
+
+    vfio_user_wire_put_set_irqs(&set, VFIO_IRQ_SET_DATA_NONE |
+                                VFIO_IRQ_SET_ACTION_UNMASK, irqs->index, 0,
+                                irqs->start + irqs->count, 0);
+    ret = vfio_user_session_call(device->session, &call, &err);
+    vfio_user_msg_free(call.reply);
+    if (ret && call.remote_error) {
+        error_free(err);
+        return 0;
+    }
+    return ret ? vfio_user_device_fail(device, ret, err) : 0;
+}
+
+/* Is there a vector in @irqs that gets an eventfd? */
+static bool vfio_user_device_assigns(const struct vfio_irq_set *irqs)
+{
+    const int32_t *fds = (const int32_t *)irqs->data;
+    uint32_t i;
+
+    for (i = 0; i < irqs->count; i++) {
+        if (fds[i] >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int vfio_user_device_tell_irqs(VFIOUserDevice *device,
                                       const struct vfio_irq_set *irqs)
 {
-    if (irqs->flags & VFIO_IRQ_SET_DATA_EVENTFD) {
-        return vfio_user_device_set_eventfds(device, irqs);
+    int ret;
+
+    if (!(irqs->flags & VFIO_IRQ_SET_DATA_EVENTFD)) {
+        return vfio_user_device_send_irqs(device, irqs, irqs->start,
+                                          irqs->count, NULL, 0,
+                                          irqs->flags &
+                                          VFIO_IRQ_SET_DATA_BOOL ?
+                                          irqs->data : NULL);
     }
-    return vfio_user_device_send_irqs(device, irqs, irqs->start, irqs->count,
-                                      NULL, 0,
-                                      irqs->flags & VFIO_IRQ_SET_DATA_BOOL ?
-                                      irqs->data : NULL);
+    ret = vfio_user_device_set_eventfds(device, irqs);
+    if (!ret && irqs->index == VFIO_PCI_MSIX_IRQ_INDEX &&
+        vfio_user_device_assigns(irqs)) {
+        ret = vfio_user_device_unmask_msix(device, irqs);
+    }
+    return ret;
 }
 
 static int vfio_user_device_set_irqs(VFIODevice *vbasedev,
