@@ -9,18 +9,14 @@ Once in TICK_SECONDS it prints "tick N input M", where M was read from the
 first port of the device's BAR2 at that moment.
 """
 
-import os
 import re
-import stat
-import struct
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple
 
-from vmpair import Missing
+from initramfs import write_archive
 
 PCI_SLOT = 0x10
 TICK_SECONDS = 0.1
-BUSYBOX = Path("/bin/busybox")
 
 INIT = f"""#!/bin/busybox sh
 for applet in mount dd od usleep; do
@@ -39,76 +35,10 @@ while true; do
 done
 """
 
-KERNEL_HELP = ("no kernel image for the guest: install Debian's package "
-               "linux-image-amd64 or linux-image-cloud-amd64, or name one "
-               "with --kernel=FILE")
-BUSYBOX_HELP = f"no static {BUSYBOX}: install the package busybox-static"
-
-
-def find_kernel(given: Optional[str]) -> Path:
-    """The kernel image given, or the newest in /boot; else Missing."""
-    if given is not None:
-        if not os.access(given, os.R_OK):
-            raise Missing(f"cannot read the kernel image {given}")
-        return Path(given).absolute()
-    images = sorted(Path("/boot").glob("vmlinuz-*"),
-                    key=lambda path: path.stat().st_mtime)
-    if not images:
-        raise Missing(KERNEL_HELP)
-    readable = [path for path in images if os.access(path, os.R_OK)]
-    if not readable:
-        raise Missing(f"cannot read {images[-1]}: run as root, or give a "
-                      "readable copy with --kernel=FILE")
-    return readable[-1]
-
-
-def is_static(program: Path) -> bool:
-    """True for an ELF program (64 bits) that needs no dynamic loader."""
-    interpreter = 3             # PT_INTERP
-    data = program.read_bytes()
-    if data[:5] != b"\x7fELF\x02":
-        return False
-    offset, = struct.unpack_from("<Q", data, 0x20)
-    size, number = struct.unpack_from("<HH", data, 0x36)
-    kinds = [struct.unpack_from("<I", data, offset + index * size)[0]
-             for index in range(number)]
-    return interpreter not in kinds
-
-
-def find_busybox() -> Path:
-    """A busybox that runs without libraries; else Missing."""
-    if not os.access(BUSYBOX, os.R_OK) or not is_static(BUSYBOX):
-        raise Missing(BUSYBOX_HELP)
-    return BUSYBOX
-
-
-def archive_member(number: int, name: str, mode: int, data: bytes = b"",
-                   device: int = 0) -> bytes:
-    """One member of a cpio archive in the format "newc"."""
-    def padded(part: bytes) -> bytes:
-        return part + bytes(-len(part) % 4)
-
-    path = name.encode() + b"\0"
-    fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0,
-              os.major(device), os.minor(device), len(path), 0]
-    header = b"070701" + b"".join(b"%08x" % field for field in fields)
-    return padded(header + path) + padded(data)
-
 
 def write_initramfs(path: Path) -> None:
     """Write the guest's initramfs; Missing if there is no busybox."""
-    folder = stat.S_IFDIR | 0o755
-    program = stat.S_IFREG | 0o755
-    members = [("dev", folder, b"", 0), ("sys", folder, b"", 0),
-               ("bin", folder, b"", 0),
-               ("bin/busybox", program, find_busybox().read_bytes(), 0),
-               ("dev/console", stat.S_IFCHR | 0o600, b"",
-                os.makedev(5, 1)),
-               ("init", program, INIT.encode(), 0),
-               ("TRAILER!!!", 0, b"", 0)]
-    path.write_bytes(b"".join(
-        archive_member(number, *member)
-        for number, member in enumerate(members, 1)))
+    write_archive(path, {"init": INIT.encode()})
 
 
 def guest_arguments(kernel: Path, initramfs: Path,
