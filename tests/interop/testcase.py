@@ -18,9 +18,22 @@ from vmpair import Installation, Lab, Missing, find_installation
 
 Case = Callable[[Lab], None]
 
+ATTEMPTS = 3                    # of a case whose guest does not survive
+
 
 class Failed(Exception):
     """A test found something else than it expected."""
+
+
+class GuestLost(Exception):
+    """
+    A guest crashed or hung after a migration that completed, which is no
+    fault of the device's: the case is to be run again.
+    """
+
+
+class Skip(Exception):
+    """A case cannot be run here; the text says why."""
 
 
 def expect(what: str, seen: Any, wanted: Any) -> None:
@@ -63,12 +76,17 @@ def explain(lab: Lab) -> List[str]:
 
 
 def run_case(installation: Installation, case: Case) -> List[str]:
-    """Run one case; [] if it passed, otherwise lines that say why not."""
+    """
+    Run one case; [] if it passed, otherwise lines that say why not. Raises
+    Skip or Missing when it cannot be run, GuestLost when it has to run again.
+    """
     with Lab(installation) as lab:
         try:
             case(lab)
             for name, tap in lab.taps.items():
                 expect(f"faults seen by the tap at {name}", tap.faults, [])
+        except (Skip, Missing, GuestLost):
+            raise
         except Exception as error:      # pylint: disable=broad-except
             where = traceback.extract_tb(error.__traceback__)
             lines = [f"{type(error).__name__}: {error}"]
@@ -76,6 +94,37 @@ def run_case(installation: Installation, case: Case) -> List[str]:
                       for frame in where[1:]]
             return lines + explain(lab)
     return []
+
+
+def run_until_guest_lives(installation: Installation,
+                          case: Case) -> List[str]:
+    """As run_case(), again if the guest got lost, some times at most."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return run_case(installation, case)
+        except GuestLost as error:
+            for line in ["the guest did not survive: once more",
+                         *str(error).splitlines()]:
+                print(f"# {line}", flush=True)
+    try:
+        return run_case(installation, case)
+    except GuestLost as error:
+        return [f"the guest did not survive {ATTEMPTS} times: {error}"]
+
+
+def report(installation: Installation, number: int, case: Case) -> bool:
+    """Run a case and print its result; returns whether it is no failure."""
+    try:
+        problem = run_until_guest_lives(installation, case)
+    except (Skip, Missing) as reason:
+        print(f"ok {number} - {title(case)} # SKIP {reason}", flush=True)
+        return True
+    verdict = "not ok" if problem else "ok"
+    print(f"{verdict} {number} - {title(case)}")
+    for line in problem:
+        print(f"# {line}")
+    sys.stdout.flush()
+    return not problem
 
 
 def title(case: Case) -> str:
@@ -105,13 +154,6 @@ def run(cases: Sequence[Case], samples: Sequence[str]) -> int:
         return 0
 
     print(f"1..{len(chosen)}", flush=True)
-    failures = 0
-    for number, case in enumerate(chosen, 1):
-        problem = run_case(installation, case)
-        failures += bool(problem)
-        verdict = "not ok" if problem else "ok"
-        print(f"{verdict} {number} - {title(case)}")
-        for line in problem:
-            print(f"# {line}")
-        sys.stdout.flush()
-    return 1 if failures else 0
+    passed = [report(installation, number, case)
+              for number, case in enumerate(chosen, 1)]
+    return 0 if all(passed) else 1

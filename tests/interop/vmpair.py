@@ -45,6 +45,13 @@ class Installation(NamedTuple):
     samples: Path
     python: Path
 
+    def server(self, name: str) -> Path:
+        """Path of one of this project's own servers, beside QEMU."""
+        path = self.qemu.parent / name
+        if not os.access(path, os.X_OK):
+            raise Missing(f"no server at {path}")
+        return path
+
     def sample(self, name: str) -> Path:
         """Path of a sample server; raises Missing if it was not built."""
         path = self.samples / name
@@ -100,14 +107,20 @@ def wait_for(condition: Callable[[], bool], what: str,
         time.sleep(POLL_SECONDS)
 
 
-def is_listening(path: str) -> bool:
-    """True if someone listens on the UNIX socket at path."""
+def is_listening(path: str, pid: int = os.getpid()) -> bool:
+    """
+    True if someone listens on the UNIX socket at path, in the network
+    namespace of the process with this id.
+    """
     accepting = 0x10000         # __SO_ACCEPTCON in /proc/net/unix
-    with open("/proc/net/unix", encoding="utf-8") as table:
-        for line in table:
-            columns = line.split()
-            if columns[-1] == path and int(columns[3], 16) & accepting:
-                return True
+    try:
+        table = Path(f"/proc/{pid}/net/unix").read_text(encoding="utf-8")
+    except OSError:
+        return False            # the process has just ended
+    for line in table.splitlines():
+        columns = line.split()
+        if columns[-1] == path and int(columns[3], 16) & accepting:
+            return True
     return False
 
 
@@ -164,10 +177,11 @@ class Qemu(Process):
     """A QEMU with its QMP monitor connected."""
 
     def __init__(self, name: str, installation: Installation, folder: Path,
-                 arguments: Sequence[str]) -> None:
+                 arguments: Sequence[str],
+                 runner: Sequence[str] = ()) -> None:
         socket_path = folder / f"{name}.qmp"
-        command = [str(installation.qemu), "-nodefaults", "-display", "none",
-                   "-name", name,
+        command = [*runner, str(installation.qemu), "-nodefaults",
+                   "-display", "none", "-name", name,
                    "-qmp", f"unix:{socket_path},server=on,wait=off",
                    *arguments]
         super().__init__(name, command, folder)
@@ -179,7 +193,8 @@ class Qemu(Process):
             raise
 
     def _connect(self, installation: Installation, path: str) -> None:
-        wait_for(lambda: is_listening(path) or not self.is_running(),
+        pid = self.popen.pid
+        wait_for(lambda: not self.is_running() or is_listening(path, pid),
                  f"{self.name} opens its monitor")
         try:
             self._monitor = Monitor(installation.python, path,
@@ -255,6 +270,7 @@ class Lab:
             tempfile.TemporaryDirectory(prefix="vfio-user-")))
         self.processes: List[Process] = []
         self.taps: Dict[str, Wiretap] = {}
+        self.notes: List[Callable[[], str]] = []    # more for logs()
 
     def __enter__(self) -> "Lab":
         return self
@@ -262,13 +278,22 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def callback(self, function: Callable[[], object]) -> None:
+        """Call this when the lab is left, after what is started later ends."""
+        self._stack.callback(function)
+
     def server(self, name: str, sample: str, *options: str) -> Wiretap:
         """Start a sample server; returns the tap in front of it."""
         socket_path = str(self.folder / f"{name}.server")
         command = [str(self.installation.sample(sample)), *options,
                    socket_path]
+        return self.serve(name, f"{name}-{sample}", command, socket_path)
+
+    def serve(self, name: str, process: str, command: Sequence[str],
+              socket_path: str) -> Wiretap:
+        """Start any server; returns the tap in front of it."""
         # The null sample ends when its standard input does
-        server = self.process(f"{name}-{sample}", command, keep_stdin=True)
+        server = self.process(process, command, keep_stdin=True)
         wait_for(lambda: is_listening(socket_path) or not server.is_running(),
                  f"{server.name} listens on its socket")
         if not server.is_running():
@@ -290,9 +315,14 @@ class Lab:
         self._add(process)
         return process
 
-    def qemu(self, name: str, *arguments: str) -> Qemu:
-        """Start a QEMU with these arguments more."""
-        process = Qemu(name, self.installation, self.folder, arguments)
+    def qemu(self, name: str, *arguments: str,
+             runner: Sequence[str] = ()) -> Qemu:
+        """
+        Start a QEMU with these arguments more; runner is a command that
+        becomes QEMU, as "ip netns exec" does.
+        """
+        process = Qemu(name, self.installation, self.folder, arguments,
+                       runner)
         self._add(process)
         return process
 
@@ -311,6 +341,7 @@ class Lab:
                  f"{process.output()}" for process in self.processes]
         for name, tap in self.taps.items():
             texts += [f"--- tap {name}: {fault}\n" for fault in tap.faults]
+        texts += [note() for note in self.notes]
         return "".join(texts)
 
 
