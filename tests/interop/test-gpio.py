@@ -13,6 +13,7 @@ from typing import List
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
+from gpio import READS_PER_STEP, SAMPLE, at_slot, map_ports, read_port
 from journal import (MIGRATION_REGION, Entry, count, device_state_accesses,
                      names)
 from monitor import MonitorError
@@ -21,12 +22,8 @@ from vmpair import (Lab, Qemu, device_arguments, finish_migration, migrate,
                     start_migration)
 from wiretap import Wiretap
 
-SAMPLE = "gpio-pci-idio-16"
 MIGRATION_DATA = 0x1000         # the sample's data area in its region
 DATA_SIZE = 4
-READS_PER_STEP = 3              # the input steps up at every third read
-PCI_SLOT = 0x10
-PORT = 0x1000                   # where BAR2 goes
 SLOW = 4096                     # bytes a second: pre-copy does not end
 
 
@@ -38,9 +35,7 @@ def states(tap: Wiretap) -> List[str]:
 def start(lab: Lab, name: str, *arguments: str, cache: bool = True) -> Qemu:
     """A QEMU of this name with a server and a tap of its own."""
     tap = lab.server(name, SAMPLE)
-    device = device_arguments(tap, cache)
-    device[1] += f",addr={PCI_SLOT:#x}"
-    return lab.machine(name, *device, *arguments)
+    return lab.machine(name, *at_slot(tap, cache), *arguments)
 
 
 def start_pair(lab: Lab, cache: bool = True) -> List[Qemu]:
@@ -49,22 +44,9 @@ def start_pair(lab: Lab, cache: bool = True) -> List[Qemu]:
             start(lab, "destination", "-incoming", "defer", cache=cache)]
 
 
-def hmp(qemu: Qemu, line: str) -> str:
-    """Run a command of the human monitor, which has port I/O."""
-    answer = qemu.qmp("human-monitor-command", command_line=line)
-    return str(answer).strip()
-
-
-def set_config(qemu: Qemu, register: int, value: int) -> None:
-    """Write 4 bytes of the device's config space, as a guest does."""
-    address = 0x80000000 | PCI_SLOT << 11 | register
-    hmp(qemu, f"o /w 0xcf8 {address:#x}")
-    hmp(qemu, f"o /w 0xcfc {value:#x}")
-
-
 def read_input(qemu: Qemu) -> int:
     """Read the device's input port, as a guest does."""
-    return int(hmp(qemu, f"i /b {PORT:#x}").split("=")[1], 16)
+    return read_port(qemu, 0)
 
 
 def device_data(tap: Wiretap, message: str) -> List[Entry]:
@@ -96,8 +78,7 @@ def test_gpio_stop_cont(lab: Lab) -> None:
 def test_gpio_migration(lab: Lab) -> None:
     """gpio: a migration writes 3, 2, 0 and 4, 1, and reads nothing."""
     source, destination = start_pair(lab)
-    set_config(source, 0x18, PORT)
-    set_config(source, 0x04, 1)
+    map_ports(source)
     reads = 7
     seen = [read_input(source) for _ in range(reads)]
     expect("input at the source", seen,
