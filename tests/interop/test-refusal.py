@@ -6,24 +6,19 @@
 
 """QEMU with a server that is not there, hangs up, or talks nonsense."""
 
-import json
-import os
-import re
 import socket
 import struct
 import sys
 import threading
-from typing import Callable, List
+from typing import Callable
 
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from testcase import expect, expect_true, run
-from vmpair import (Lab, LabError, Process, is_listening, memory_arguments,
-                    wait_for)
+from refusal import check_refusal, start_mock
+from testcase import run
+from vmpair import Lab
 
-EXIT_TIMEOUT = 30.0
-DEVICE = "refused"
 HUNG_UP = "closed|reset by peer|[Bb]roken pipe"
 NONSENSE = r"(message|reply|command|request)\b.*\bgot\b"
 Answer = Callable[[socket.socket], None]
@@ -84,25 +79,6 @@ def closes_after_request(client: socket.socket) -> None:
     client.recv(4096)
 
 
-def check_refusal(lab: Lab, path: str, reason: str) -> None:
-    """
-    QEMU with the server at path exits with status 1 and one line; what that
-    says behind the name of the option names the device or the socket, and
-    matches the regular expression `reason`.
-    """
-    command = [str(lab.installation.qemu), "-nodefaults", "-display", "none",
-               "-accel", "qtest", *memory_arguments(), "-device",
-               f"vfio-user-pci,id={DEVICE},socket={path}"]
-    qemu = lab.process("qemu", command)
-    expect("exit status", qemu.wait(EXIT_TIMEOUT), 1)
-    lines = qemu.output().splitlines()
-    expect(f"number of lines in {lines!r}", len(lines), 1)
-    text = re.sub(r"^\S+: -device \S+: ", "", lines[0])
-    expect_true(f"{reason!r} in {text!r}", bool(re.search(reason, text)))
-    expect_true(f"device or socket in {text!r}",
-                DEVICE in text or path in text)
-
-
 def check_answer(lab: Lab, answer: Answer, reason: str) -> None:
     """As check_refusal(), with a server that answers like this."""
     path = f"{lab.folder}/server"
@@ -147,22 +123,6 @@ def test_refuse_ones(lab: Lab) -> None:
 def test_refuse_zeros(lab: Lab) -> None:
     """a server that sends nothing but zeros: one line, exit status 1."""
     check_answer(lab, sends(bytes(4096)), NONSENSE)
-
-
-def start_mock(lab: Lab, rules: List[object]) -> str:
-    """Start the mock server with a script; returns its socket's path."""
-    program = os.environ.get("VFIO_USER_MOCK", str(
-        lab.installation.qemu.absolute().parent / "vfio-user-mock"))
-    path = f"{lab.folder}/mock"
-    script = lab.folder / "script"
-    script.write_text(json.dumps(rules), encoding="utf-8")
-    mock: Process = lab.process("mock", [
-        program, f"--socket-path={path}", f"--script={script}"])
-    wait_for(lambda: is_listening(path) or not mock.is_running(),
-             "the mock listens on its socket")
-    if not mock.is_running():
-        raise LabError(f"the mock has ended: {mock.output()}")
-    return path
 
 
 def test_refuse_bar_size(lab: Lab) -> None:
