@@ -390,11 +390,16 @@ def finish_migration(source: Qemu, progress: Optional[Progress] = None,
 
 def migrate(source: Qemu, destination: Qemu, path: Path,
             progress: Optional[Progress] = None) -> Result:
+    """As migrate_by(), over the UNIX socket at path."""
+    return migrate_by(f"unix:{path}", source, destination, progress)
+
+
+def migrate_by(uri: str, source: Qemu, destination: Qemu,
+               progress: Optional[Progress] = None) -> Result:
     """
-    Migrate over the UNIX socket at path to a QEMU that waits with
-    "-incoming defer". When it has completed, the destination runs.
+    Migrate to a QEMU that waits with "-incoming defer". When it has
+    completed, the destination runs.
     """
-    uri = f"unix:{path}"
     destination.qmp("migrate-incoming", uri=uri)
     start_migration(source, uri)
     result = finish_migration(source, progress)
