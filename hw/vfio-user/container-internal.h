@@ -52,6 +52,9 @@ int vfio_user_container_dma_map(VFIOContainer *container,
 int vfio_user_container_dma_unmap(VFIOContainer *container,
                                   struct vfio_iommu_type1_dma_unmap *unmap);
 
+/* dma.c: VFIOUserDevice.resume_dma */
+void vfio_user_container_resumed(VFIODevice *vbasedev);
+
 /* Forget all mappings without telling the server. */
 void vfio_user_container_drop_mappings(VFIOUserContainer *user);
 

@@ -111,6 +111,7 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
         return NULL;
     }
     user->container.initialized = true;
+    device->resume_dma = vfio_user_container_resumed;
     return user;
 }
 
@@ -120,12 +121,8 @@ void vfio_user_container_disconnect(VFIOUserContainer *user,
     if (!user) {
         return;
     }
+    user->device->resume_dma = NULL;
     memory_listener_unregister(&user->container.listener);
     vfio_user_container_del_group(user, vbasedev);
     vfio_user_container_free(user);
-}
-
-VFIOUserContainer *vfio_user_container_of(VFIODevice *vbasedev)
-{
-    return vfio_user_container(vbasedev->group->container);
 }

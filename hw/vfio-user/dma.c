@@ -229,8 +229,9 @@ int vfio_user_container_dma_unmap(VFIOContainer *container,
 }
 
 /* What has gone makes room for what has come. */
-void vfio_user_container_resumed(VFIOUserContainer *user)
+void vfio_user_container_resumed(VFIODevice *vbasedev)
 {
+    VFIOUserContainer *user = vfio_user_container(vbasedev->group->container);
     VFIOUserMapping *mapping, *tmp;
 
     QTAILQ_FOREACH_SAFE(mapping, &user->late_unmaps, next, tmp) {

@@ -34,14 +34,4 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
 void vfio_user_container_disconnect(VFIOUserContainer *container,
                                     VFIODevice *vbasedev);
 
-/*
- * The device runs again: tell the server of the mappings that came and went
- * while it was stopped.  Failures are reported.  The lock of
- * vfio_migration_lock_stopped() held, any thread.
- */
-void vfio_user_container_resumed(VFIOUserContainer *container);
-
-/* The one that connect() made for @vbasedev. */
-VFIOUserContainer *vfio_user_container_of(VFIODevice *vbasedev);
-
 #endif /* HW_VFIO_USER_CONTAINER_H */

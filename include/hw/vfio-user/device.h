@@ -26,8 +26,8 @@ typedef struct VFIOUserRegion {
 typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 
 /*
- * All but @session, which has its own locks, and @late_irqs is set up by
- * vfio_user_device_init() and does not change until cleanup.
+ * All but @session, which has its own locks, @late_irqs and @resume_dma is set
+ * up by vfio_user_device_init() and does not change until cleanup.
  */
 typedef struct VFIOUserDevice {
     VFIOUserSession *session;   /* borrowed */
@@ -37,6 +37,12 @@ typedef struct VFIOUserDevice {
     uint32_t num_irqs;
     VFIOUserRegion *regions;
     VFIOUserIRQDesc *irqs;
+    /*
+     * The container's part when the device runs again: mappings that came and
+     * went while it was stopped.  NULL without a container.  Called with the
+     * lock of vfio_migration_lock_stopped() held, by any thread.
+     */
+    void (*resume_dma)(VFIODevice *vbasedev);
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;

@@ -1,0 +1,31 @@
+/*
+ * What the files of the vfio-user device's ops share.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VFIO_USER_DEVICE_INTERNAL_H
+#define HW_VFIO_USER_DEVICE_INTERNAL_H
+
+#include "hw/vfio-user/device.h"
+
+/*
+ * Returns @ret, a -errno, with errno set for the caller's "%m"; but not
+ * -EAGAIN and -EINTR, on which hw/vfio tries again for ever.
+ */
+int vfio_user_device_errno(int ret);
+
+/* The same, and @err is reported and freed. */
+int vfio_user_device_fail(VFIOUserDevice *device, int ret, Error *err);
+
+/* irqs.c: a slot of VFIODeviceIOOps */
+int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs);
+
+/*
+ * Tell the server what was set while its device was stopped; for
+ * vfio_user_late_irqs_replay().
+ */
+void vfio_user_device_tell_late_irqs(VFIOUserDevice *device,
+                                     const struct vfio_irq_set *irqs);
+
+#endif /* HW_VFIO_USER_DEVICE_INTERNAL_H */
