@@ -313,6 +313,7 @@ static bool state_record_event(VFIOMigrationState *state,
     switch (event) {
     case VFIO_MIGRATION_EVENT_VM_START:
     case VFIO_MIGRATION_EVENT_VM_START_SAVE:
+        state->was_resumed = state->phase == VFIO_MIGRATION_PHASE_RESUMED;
         if (event == VFIO_MIGRATION_EVENT_VM_START ||
             state->phase != VFIO_MIGRATION_PHASE_SAVING) {
             state->phase = VFIO_MIGRATION_PHASE_NONE;
@@ -324,6 +325,10 @@ static bool state_record_event(VFIOMigrationState *state,
         state->phase = VFIO_MIGRATION_PHASE_SAVING;
         /* fall through */
     case VFIO_MIGRATION_EVENT_VM_STOP:
+        if (state->was_resumed) {
+            state->phase = VFIO_MIGRATION_PHASE_RESUMED; /* nothing has run */
+        }
+        state->was_resumed = false;
         state->vm_running = false;
         return !was_running;
     case VFIO_MIGRATION_EVENT_SAVE_SETUP:
@@ -391,7 +396,11 @@ int vfio_migration_state_event(VFIOMigrationState *state,
     if (state_is_left_over(state, before, event)) {
         ret = state_drive(state, VFIO_MIGRATION_STATE_RUNNING, false);
     }
-    return ret ?: state_drive(state, state_target(state), false);
+    ret = ret ?: state_drive(state, state_target(state), false);
+    if (!ret || state->value != VFIO_MIGRATION_STATE_RESUMING) {
+        state->was_resumed = false;
+    }
+    return ret;
 }
 
 int vfio_migration_state_sync(VFIOMigrationState *state)

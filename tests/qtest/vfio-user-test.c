@@ -9,12 +9,17 @@
 
 int main(int argc, char **argv)
 {
+    int status;
+
     g_test_init(&argc, &argv, NULL);
 
     vfio_user_test_add_connect();
     vfio_user_test_add_device();
     vfio_user_test_add_life();
     vfio_user_test_add_migration();
+    vfio_user_test_add_scenarios();
 
-    return g_test_run();
+    status = g_test_run();
+    vfio_user_test_write_scenarios();
+    return status;
 }

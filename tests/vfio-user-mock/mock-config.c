@@ -23,12 +23,15 @@ enum {
     PCI_IRQ_PIN = 0x3d,
     PCI_CAP_MSIX = 0x40,
     PCI_CAP_MSI = 0x50,
+    PCI_CAP_AF = 0x60,
 };
 
 #define COMMAND_BITS 0x0546u    /* memory, master, parity, SERR, INTx off */
 #define STATUS_HAS_CAPABILITIES 0x10u
 #define CAP_ID_MSI 0x05u
 #define CAP_ID_MSIX 0x11u
+#define CAP_ID_AF 0x13u
+#define AF_CONTROL (PCI_CAP_AF + 4)
 #define MSIX_PBA_OFFSET 0x800u
 #define MSIX_MAX_VECTORS (MSIX_PBA_OFFSET / 16)
 
@@ -56,13 +59,12 @@ static void init_bar(Mock *mock, unsigned index)
     }
 }
 
-static void init_msix(Mock *mock, unsigned next)
+static void init_msix(Mock *mock)
 {
     uint32_t vectors = CLAMP(mock->config.num_msix_vectors, 1,
                              MSIX_MAX_VECTORS);
 
     set(mock, PCI_CAP_MSIX, CAP_ID_MSIX, 1);
-    set(mock, PCI_CAP_MSIX + 1, next, 1);
     set(mock, PCI_CAP_MSIX + 2, vectors - 1, 2);
     set_writable(mock, PCI_CAP_MSIX + 2, 0xc000, 2);
     set(mock, PCI_CAP_MSIX + 4, MOCK_REGION_BAR4, 4);
@@ -79,10 +81,43 @@ static void init_msi(Mock *mock)
     set_writable(mock, PCI_CAP_MSI + 12, 0xffff, 2);
 }
 
+/* The advanced features: a reset of the function, no pending transactions */
+static void init_af(Mock *mock)
+{
+    set(mock, PCI_CAP_AF, CAP_ID_AF, 1);
+    set(mock, PCI_CAP_AF + 2, 6, 1);
+    set(mock, PCI_CAP_AF + 3, 3, 1);
+}
+
+static void init_capabilities(Mock *mock)
+{
+    const MockConfig *config = &mock->config;
+    const struct {
+        bool there;
+        unsigned offset;
+        void (*init)(Mock *mock);
+    } capabilities[] = {
+        { !config->no_msix, PCI_CAP_MSIX, init_msix },
+        { config->msi, PCI_CAP_MSI, init_msi },
+        { config->af_flr, PCI_CAP_AF, init_af },
+    };
+    unsigned link = PCI_CAPABILITIES;
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(capabilities); i++) {
+        if (capabilities[i].there) {
+            capabilities[i].init(mock);
+            set(mock, link, capabilities[i].offset, 1);
+            set(mock, PCI_STATUS, STATUS_HAS_CAPABILITIES, 2);
+            link = capabilities[i].offset + 1;
+        }
+    }
+}
+
 void mock_pci_config_init(Mock *mock)
 {
     const MockConfig *config = &mock->config;
-    unsigned i, first;
+    unsigned i;
 
     memset(mock->device.config, 0, sizeof(mock->device.config));
     memset(mock->device.config_mask, 0, sizeof(mock->device.config_mask));
@@ -98,15 +133,7 @@ void mock_pci_config_init(Mock *mock)
     set(mock, PCI_SUBSYSTEM, MOCK_PCI_SUBSYSTEM_ID, 2);
     set_writable(mock, PCI_IRQ_LINE, 0xff, 1);
     set(mock, PCI_IRQ_PIN, !config->no_intx, 1);
-    if (config->msi) {
-        init_msi(mock);
-    }
-    if (!config->no_msix) {
-        init_msix(mock, config->msi ? PCI_CAP_MSI : 0);
-    }
-    first = !config->no_msix ? PCI_CAP_MSIX : config->msi ? PCI_CAP_MSI : 0;
-    set(mock, PCI_CAPABILITIES, first, 1);
-    set(mock, PCI_STATUS, first ? STATUS_HAS_CAPABILITIES : 0, 2);
+    init_capabilities(mock);
 }
 
 int mock_pci_config_read(Mock *mock, uint64_t offset, uint8_t *data,
@@ -126,6 +153,9 @@ int mock_pci_config_write(Mock *mock, uint64_t offset, const uint8_t *data,
         uint8_t mask = mock->device.config_mask[offset + i];
 
         *byte = (*byte & ~mask) | (data[i] & mask);
+        if (mock->config.af_flr && offset + i == AF_CONTROL && (data[i] & 1)) {
+            mock_migration_function_reset(mock);
+        }
     }
     return 0;
 }

@@ -100,6 +100,7 @@ int mock_migration_read(Mock *mock, uint64_t offset, uint8_t *data,
 int mock_migration_write(Mock *mock, uint64_t offset, const uint8_t *data,
                          uint32_t count);
 int mock_migration_reset(Mock *mock);
+void mock_migration_function_reset(Mock *mock);
 void mock_migration_reconnect(Mock *mock);
 bool mock_migration_allows(Mock *mock, uint16_t command);
 bool mock_migration_allows_region(Mock *mock, uint32_t region);

@@ -444,6 +444,15 @@ int mock_migration_reset(Mock *mock)
     return 0;
 }
 
+/* libvfio-user leaves device_state alone when the guest resets the function */
+void mock_migration_function_reset(Mock *mock)
+{
+    mock_device_reset(mock);
+    if (mock->config.behaviour == MOCK_BEHAVIOUR_RESET_TO_RUNNING) {
+        set_state(mock, MOCK_STATE_RUNNING);
+    }
+}
+
 void mock_migration_reconnect(Mock *mock)
 {
     if ((mock->config.behaviour == MOCK_BEHAVIOUR_LVU1 &&

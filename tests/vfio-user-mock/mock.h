@@ -34,7 +34,8 @@
  *          RUNNING, ERROR is for ever; after pending_bytes was 0 it stays so
  *          until the next write of device_state
  * RESET_TO_RUNNING  STRICT, but a reset is refused in STOP and STOP_COPY,
- *          otherwise it leads to RUNNING, and so does a reconnect
+ *          otherwise it leads to RUNNING, and so does a reconnect, and a reset
+ *          of the function by the guest (which keeps the state on the others)
  * STATE_KEPT        STRICT, but a reset is refused in STOP and STOP_COPY,
  *          otherwise it keeps the state, and so does a reconnect
  */
@@ -59,6 +60,7 @@ typedef struct MockConfig {
     uint64_t bar2_size;             /* 0: no BAR2 */
     unsigned bar2_areas;            /* mmap-able areas; 0: not mmap-able */
     bool msi;                       /* MSI capability with one vector */
+    bool af_flr;                    /* a capability to reset the function */
     bool no_intx;
     bool no_msix;
     uint32_t num_regions;           /* as told by DEVICE_GET_INFO */

@@ -112,6 +112,7 @@ typedef struct VFIOMigrationState {
     VFIOMigrationPhase phase;
     bool vm_running;
     bool vm_started;            /* has run since the device is there */
+    bool was_resumed;           /* until a start of the VM that has failed */
     VFIOMigrationReset reset;   /* of the reset under way, or the last one */
     bool reset_due;             /* one was put off */
     /* the counts, both modes */

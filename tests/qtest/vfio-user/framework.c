@@ -364,7 +364,7 @@ static bool is_refused(Mock *mock, unsigned index, const MockEntry *command)
     return false;
 }
 
-char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from)
+static char *tell_story(VFIOUserTestVM *vm, unsigned from, bool resets)
 {
     GString *text = g_string_new("");
     MockEntry entry;
@@ -379,9 +379,35 @@ char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from)
             g_string_append_printf(text, "%sW%" PRIu64 "%s", space,
                                    entry.value,
                                    is_refused(vm->mock, i, &entry) ? "!" : "");
+        } else if (resets && entry.direction == MOCK_C2S &&
+                   entry.type == MOCK_TYPE_COMMAND &&
+                   entry.command == MOCK_DEVICE_RESET) {
+            g_string_append_printf(text, "%sRESET%s", space,
+                                   is_refused(vm->mock, i, &entry) ? "!" : "");
         }
     }
     return g_string_free(text, false);
+}
+
+char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from)
+{
+    return tell_story(vm, from, false);
+}
+
+char *vfio_user_test_story(VFIOUserTestVM *vm, unsigned from)
+{
+    return tell_story(vm, from, true);
+}
+
+unsigned vfio_user_test_count_refusals(VFIOUserTestVM *vm, unsigned from)
+{
+    unsigned i, count = 0;
+    MockEntry entry;
+
+    for (i = from; mock_journal_get(vm->mock, i, &entry); i++) {
+        count += entry.direction == MOCK_S2C && entry.error == EINVAL;
+    }
+    return count;
 }
 
 void vfio_user_test_assert_states(VFIOUserTestVM *vm, const char *expected)

@@ -109,7 +109,19 @@ void vfio_user_test_settle(VFIOUserTestVM *vm);
  */
 char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from);
 
-/* The same, compared; moves vm->mark to the end of the journal. */
+/* The same, with "RESET" for each reset. Free with g_free(). */
+char *vfio_user_test_story(VFIOUserTestVM *vm, unsigned from);
+
+/*
+ * Number of replies from journal entry @from on by which the server refused
+ * what it was asked (EINVAL; a script has other errors).
+ */
+unsigned vfio_user_test_count_refusals(VFIOUserTestVM *vm, unsigned from);
+
+/*
+ * The same as vfio_user_test_states(), compared; moves vm->mark to the end of
+ * the journal.
+ */
 void vfio_user_test_assert_states(VFIOUserTestVM *vm, const char *expected);
 
 /*
@@ -118,6 +130,11 @@ void vfio_user_test_assert_states(VFIOUserTestVM *vm, const char *expected);
  */
 unsigned vfio_user_test_redundant_writes(VFIOUserTestVM *vm, unsigned from,
                                          uint32_t value);
+
+/*
+ * What @to loaded is what @from saved, and complete. Returns how many bytes.
+ */
+uint64_t vfio_user_test_assert_moved(Mock *from, Mock *to);
 
 /* Steps of an expected journal; see mock_journal_expect(). */
 typedef struct VFIOUserTestSequence {
@@ -208,5 +225,13 @@ void vfio_user_test_add_connect(void);
 void vfio_user_test_add_device(void);
 void vfio_user_test_add_life(void);
 void vfio_user_test_add_migration(void);
+void vfio_user_test_add_scenarios(void);
+
+/*
+ * When all tests have run: write the table of what servers were told in each
+ * scenario, as reStructuredText, to the file that VFIO_USER_TEST_SCENARIOS
+ * names. Nothing without it, or without scenarios.
+ */
+void vfio_user_test_write_scenarios(void);
 
 #endif /* TESTS_QTEST_VFIO_USER_FRAMEWORK_H */

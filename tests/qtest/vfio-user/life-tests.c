@@ -280,21 +280,6 @@ static int64_t migrate_to(VFIOUserTestVM *source, VFIOUserTestVM *destination)
     return bytes;
 }
 
-static uint64_t assert_moved(Mock *from, Mock *to)
-{
-    g_autofree char *saved = NULL, *loaded = NULL, *why = NULL;
-    uint64_t bytes, loaded_bytes;
-
-    saved = mock_saved_sum(from, &bytes, NULL);
-    loaded = mock_loaded_sum(to, &loaded_bytes, NULL);
-    g_assert_cmpuint(bytes, ==, loaded_bytes);
-    g_assert_cmpstr(saved, ==, loaded);
-    if (!mock_loaded_is_good(to, &why)) {
-        vfio_user_test_fail("the device data has not come over: %s", why);
-    }
-    return bytes;
-}
-
 /* Was device data read before the guest stopped? */
 static void assert_precopied(Mock *mock)
 {
@@ -324,19 +309,23 @@ static void test_life_migrate_many(const void *data)
 
     bytes = migrate_to(first, second);
     for (i = 0; i < number; i++) {
-        bytes -= assert_moved(here->mocks[i], there->mocks[i]);
+        bytes -= vfio_user_test_assert_moved(here->mocks[i],
+                                             there->mocks[i]);
         assert_precopied(here->mocks[i]);
     }
-    g_assert_cmpuint(bytes, ==, assert_moved(first->mock, second->mock));
+    g_assert_cmpuint(bytes, ==,
+                     vfio_user_test_assert_moved(first->mock, second->mock));
     vfio_user_test_assert_states(first, "W3 W2 W0");
     vfio_user_test_assert_states(second, "W4 W1");
     vfio_user_test_vm_free(first);
 
     bytes = migrate_to(second, third);
     for (i = 0; i < number; i++) {
-        bytes -= assert_moved(there->mocks[i], beyond->mocks[i]);
+        bytes -= vfio_user_test_assert_moved(there->mocks[i],
+                                             beyond->mocks[i]);
     }
-    g_assert_cmpuint(bytes, ==, assert_moved(second->mock, third->mock));
+    g_assert_cmpuint(bytes, ==,
+                     vfio_user_test_assert_moved(second->mock, third->mock));
     vfio_user_test_assert_status(third, "running");
     vfio_user_test_vm_free(second);
     vfio_user_test_vm_free(third);
@@ -373,7 +362,7 @@ static void test_life_migrate_100_times(const void *data)
         Holdings new = holdings(destination);
 
         migrate_to(source, destination);
-        assert_moved(source->mock, destination->mock);
+        vfio_user_test_assert_moved(source->mock, destination->mock);
         vfio_user_test_assert_status(destination, "running");
         g_assert_cmpuint(holdings(destination).threads, <=, new.threads);
         vfio_user_test_vm_free(destination);

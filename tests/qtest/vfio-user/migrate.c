@@ -197,19 +197,26 @@ static void assert_running(VFIOUserTestVM *vm)
     g_assert_cmpuint(mock_device_state(vm->mock), ==, MOCK_STATE_RUNNING);
 }
 
-static void assert_same_device(VFIOUserTestPair *pair)
+uint64_t vfio_user_test_assert_moved(Mock *from, Mock *to)
 {
     g_autofree char *saved = NULL, *loaded = NULL, *why = NULL;
-    uint64_t saved_bytes, loaded_bytes;
-    unsigned i;
+    uint64_t bytes, loaded_bytes;
 
-    saved = mock_saved_sum(pair->source->mock, &saved_bytes, NULL);
-    loaded = mock_loaded_sum(pair->destination->mock, &loaded_bytes, NULL);
-    g_assert_cmpuint(saved_bytes, ==, loaded_bytes);
+    saved = mock_saved_sum(from, &bytes, NULL);
+    loaded = mock_loaded_sum(to, &loaded_bytes, NULL);
+    g_assert_cmpuint(bytes, ==, loaded_bytes);
     g_assert_cmpstr(saved, ==, loaded);
-    if (!mock_loaded_is_good(pair->destination->mock, &why)) {
+    if (!mock_loaded_is_good(to, &why)) {
         vfio_user_test_fail("the device data has not come over: %s", why);
     }
+    return bytes;
+}
+
+static void assert_same_device(VFIOUserTestPair *pair)
+{
+    unsigned i;
+
+    vfio_user_test_assert_moved(pair->source->mock, pair->destination->mock);
     for (i = 0; i < MOCK_NUM_SCRATCH; i++) {
         g_assert_cmphex(mock_scratch_get(pair->destination->mock, i), ==,
                         SCRATCH_VALUE(i));

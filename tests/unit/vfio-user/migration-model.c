@@ -44,12 +44,14 @@ static bool device_runs(const World *world)
 static void vm_start(World *world)
 {
     VM *vm = &world->vm;
+    bool loaded = vm->loaded;
 
     vm->running = vm->started = true;
     vm->loaded = vm->saved = vm->stopped_to_save = false;
     tell(world, vm->saving ? VFIO_MIGRATION_EVENT_VM_START_SAVE :
                              VFIO_MIGRATION_EVENT_VM_START);
     if (!vfio_migration_state_may_run(&world->state)) {
+        vm->loaded = loaded && world->server.value == 4;
         vm_stop(world, VFIO_MIGRATION_EVENT_VM_STOP);
     } else if (!device_runs(world)) {
         world_complain(world, "let vCPUs run while the device does not");
@@ -407,6 +409,7 @@ uint64_t world_key(const World *world)
         { state->phase, 3 }, { state->vm_running, 1 },
         { state->vm_started, 1 }, { state->reset, 2 },
         { state->reset_due, 1 }, { state->was_stopped, 1 },
+        { state->was_resumed, 1 },
     };
     uint64_t key = 0;
     size_t i;
