@@ -334,9 +334,8 @@ static void test_life_migrate_many(const void *data)
     further_free(beyond);
 }
 
-/* --- migrated again and again --- */
-
-static VFIOUserTestVM *start_plain(const char *name, bool incoming)
+static VFIOUserTestVM *start_plain(const char *name, bool incoming,
+                                   bool journal)
 {
     MockConfig mock;
     VFIOUserTestVMConfig config = {
@@ -345,20 +344,60 @@ static VFIOUserTestVM *start_plain(const char *name, bool incoming)
     };
 
     mock_config_init(&mock);
-    mock.journal_no_memory = true;
+    mock.journal_no_memory = !journal;
     return vfio_user_test_vm_new(&config);
 }
+
+/* --- an interrupt under way --- */
+
+/*
+ * The line is up when the guest migrates. At the destination, too, its access
+ * to the device ends the interrupt, and the server may raise the next one.
+ */
+static void test_life_migrate_intx(const void *data)
+{
+    MockPattern unmask = {
+        .command = MOCK_DEVICE_SET_IRQS,
+        .match = MOCK_MATCH_REGION | MOCK_MATCH_VALUE,
+        .region = MOCK_IRQ_INTX, .value = 0x11,
+    };
+    g_autoptr(VFIOUserTestVM) source = start_plain("source", false, true);
+    g_autoptr(VFIOUserTestVM) destination = start_plain("destination", true,
+                                                        true);
+    QPCIBus *bus = qpci_new_pc(source->qts, NULL);
+    QPCIDevice *device = qpci_device_find(bus,
+        QPCI_DEVFN(VFIO_USER_TEST_DEVICE_SLOT, 0));
+    QPCIBar bar;
+    unsigned from;
+
+    qpci_config_writew(device, PCI_COMMAND, PCI_COMMAND_MEMORY);
+    bar = qpci_iomap(device, 0, NULL);
+    g_assert_cmpint(mock_raise_irq(source->mock, MOCK_IRQ_INTX, 0), ==, 0);
+    vfio_user_test_settle(source);
+    migrate_to(source, destination);
+    from = mock_journal_length(destination->mock);
+    g_assert_cmpuint(mock_journal_count(destination->mock, from, &unmask), ==,
+                     0);
+    qtest_readl(destination->qts, bar.addr + MOCK_BAR0_INTX_STATUS);
+    vfio_user_test_settle(destination);
+    g_assert_cmpuint(mock_journal_count(destination->mock, from, &unmask), ==,
+                     1);
+    g_free(device);
+    qpci_free_pc(bus);
+}
+
+/* --- migrated again and again --- */
 
 /* The guest goes on at the source, which migrates once more, somewhere else. */
 static void test_life_migrate_100_times(const void *data)
 {
-    g_autoptr(VFIOUserTestVM) source = start_plain("source", false);
+    g_autoptr(VFIOUserTestVM) source = start_plain("source", false, false);
     unsigned fds = 0;
     Holdings before = { };
     int i;
 
     for (i = 0; i < 100; i++) {
-        VFIOUserTestVM *destination = start_plain("destination", true);
+        VFIOUserTestVM *destination = start_plain("destination", true, false);
         Holdings new = holdings(destination);
 
         migrate_to(source, destination);
@@ -388,6 +427,7 @@ static const struct {
     { "sleep", test_life_sleep },
     { "migrate-2-devices", test_life_migrate_many, 1 },
     { "migrate-8-devices", test_life_migrate_many, 7 },
+    { "migrate-intx", test_life_migrate_intx },
     { "migrate-100-times", test_life_migrate_100_times },
 };
 
