@@ -332,6 +332,14 @@ static const KernelTest tests[] = {
                    { reset, "RESET, R 0", .status = "prelaunch" },
                    { cont, "W 1", .status = "running" } },
     }, {
+        .path = "reset-in-stop/of-the-bus",
+        .kernel = "bus-reset-only",
+        .start = "R 1, BUS RESET",
+        .steps = { { stop, "W 0", .status = "paused" },
+                   { reset, "BUS RESET, R 1, W 0", .status = "prelaunch" },
+                   { cont, "W 1", .status = "running" },
+                   { reset, "BUS RESET", .status = "running" } },
+    }, {
         /* the guest must not run with such a device, until it is reset */
         .path = "error/when-told-to-stop",
         .kernel = "error-on=2",
