@@ -74,17 +74,25 @@ static uint8_t config_written(uint32_t addr, uint32_t val, int len,
            (val >> (8 * (at - addr))) & mask : 0;
 }
 
-/* From D3hot to D0 a function starts anew, unless it says it does not. */
-static bool config_wakes(PCIDevice *pdev, uint32_t addr, uint32_t val, int len)
+/*
+ * From D3hot to D0 a function starts anew, unless it says it does not.  Where
+ * it is only the device knows: QEMU's copy of the register is not written.
+ */
+static bool config_wakes(VFIOPCIDevice *vdev, uint32_t addr, uint32_t val,
+                         int len)
 {
+    PCIDevice *pdev = &vdev->pdev;
     uint8_t pm = pci_find_capability(pdev, PCI_CAP_ID_PM);
-    uint16_t control = pm ? pci_get_word(pdev->config + pm + PCI_PM_CTRL) : 0;
+    uint16_t control;
 
-    return pm && range_covers_byte(addr, len, pm + PCI_PM_CTRL) &&
-           (control & PCI_PM_CTRL_STATE_MASK) == 3 &&
-           !(control & PCI_PM_CTRL_NO_SOFT_RESET) &&
-           !config_written(addr, val, len, pm + PCI_PM_CTRL,
-                           PCI_PM_CTRL_STATE_MASK);
+    if (!pm || !range_covers_byte(addr, len, pm + PCI_PM_CTRL) ||
+        config_written(addr, val, len, pm + PCI_PM_CTRL,
+                       PCI_PM_CTRL_STATE_MASK)) {
+        return false;
+    }
+    control = vfio_pci_read_config(pdev, pm + PCI_PM_CTRL, sizeof(control));
+    return (control & PCI_PM_CTRL_STATE_MASK) == 3 &&
+           !(control & PCI_PM_CTRL_NO_SOFT_RESET);
 }
 
 bool vfio_migration_config_resets(VFIOPCIDevice *vdev, uint32_t addr,
@@ -105,7 +113,7 @@ bool vfio_migration_config_resets(VFIOPCIDevice *vdev, uint32_t addr,
                                     PCI_EXP_DEVCTL_BCR_FLR >> 8)) &&
         !(features && config_written(addr, val, len, features + PCI_AF_CTRL,
                                      PCI_AF_CTRL_FLR)) &&
-        !config_wakes(pdev, addr, val, len)) {
+        !config_wakes(vdev, addr, val, len)) {
         return false;
     }
     vfio_migration_reset_begin(vbasedev);

@@ -24,6 +24,7 @@ enum {
     PCI_CAP_MSIX = 0x40,
     PCI_CAP_MSI = 0x50,
     PCI_CAP_AF = 0x60,
+    PCI_CAP_PM = 0x70,
 };
 
 #define COMMAND_BITS 0x0546u    /* memory, master, parity, SERR, INTx off */
@@ -31,7 +32,10 @@ enum {
 #define CAP_ID_MSI 0x05u
 #define CAP_ID_MSIX 0x11u
 #define CAP_ID_AF 0x13u
+#define CAP_ID_PM 0x01u
 #define AF_CONTROL (PCI_CAP_AF + 4)
+#define PM_CONTROL (PCI_CAP_PM + 4)
+#define PM_D3HOT 3u
 #define MSIX_PBA_OFFSET 0x800u
 #define MSIX_MAX_VECTORS (MSIX_PBA_OFFSET / 16)
 
@@ -89,6 +93,14 @@ static void init_af(Mock *mock)
     set(mock, PCI_CAP_AF + 3, 3, 1);
 }
 
+/* Power management, with D0 and D3hot, from where the function is reset */
+static void init_pm(Mock *mock)
+{
+    set(mock, PCI_CAP_PM, CAP_ID_PM, 1);
+    set(mock, PCI_CAP_PM + 2, 3, 2);
+    set_writable(mock, PM_CONTROL, PM_D3HOT, 2);
+}
+
 static void init_capabilities(Mock *mock)
 {
     const MockConfig *config = &mock->config;
@@ -99,7 +111,8 @@ static void init_capabilities(Mock *mock)
     } capabilities[] = {
         { !config->no_msix, PCI_CAP_MSIX, init_msix },
         { config->msi, PCI_CAP_MSI, init_msi },
-        { config->af_flr, PCI_CAP_AF, init_af },
+        { config->function_reset, PCI_CAP_AF, init_af },
+        { config->function_reset, PCI_CAP_PM, init_pm },
     };
     unsigned link = PCI_CAPABILITIES;
     size_t i;
@@ -143,6 +156,19 @@ int mock_pci_config_read(Mock *mock, uint64_t offset, uint8_t *data,
     return 0;
 }
 
+/* Does this write reset the function? */
+static bool resets_function(const Mock *mock, uint64_t offset, uint8_t value)
+{
+    if (!mock->config.function_reset) {
+        return false;
+    }
+    if (offset == AF_CONTROL) {
+        return value & 1;
+    }
+    return offset == PM_CONTROL && !(value & PM_D3HOT) &&
+           (mock->device.config[offset] & PM_D3HOT) == PM_D3HOT;
+}
+
 int mock_pci_config_write(Mock *mock, uint64_t offset, const uint8_t *data,
                           uint32_t count)
 {
@@ -151,9 +177,10 @@ int mock_pci_config_write(Mock *mock, uint64_t offset, const uint8_t *data,
     for (i = 0; i < count; i++) {
         uint8_t *byte = &mock->device.config[offset + i];
         uint8_t mask = mock->device.config_mask[offset + i];
+        bool reset = resets_function(mock, offset + i, data[i]);
 
         *byte = (*byte & ~mask) | (data[i] & mask);
-        if (mock->config.af_flr && offset + i == AF_CONTROL && (data[i] & 1)) {
+        if (reset) {
             mock_migration_function_reset(mock);
         }
     }

@@ -60,7 +60,7 @@ typedef struct MockConfig {
     uint64_t bar2_size;             /* 0: no BAR2 */
     unsigned bar2_areas;            /* mmap-able areas; 0: not mmap-able */
     bool msi;                       /* MSI capability with one vector */
-    bool af_flr;                    /* a capability to reset the function */
+    bool function_reset;            /* by advanced features, and by D3 to D0 */
     bool no_intx;
     bool no_msix;
     uint32_t num_regions;           /* as told by DEVICE_GET_INFO */

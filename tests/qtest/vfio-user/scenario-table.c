@@ -60,7 +60,8 @@ static Waste find_waste(const Row *row)
 
     /* a guest's own reset is not told by QEMU, and asks for a look */
     for (i = 0; i < SCENARIO_MAX_STEPS; i++) {
-        doubtful |= row->scenario->steps[i] == SCENARIO_FLR;
+        doubtful |= row->scenario->steps[i] == SCENARIO_FLR ||
+                    row->scenario->steps[i] == SCENARIO_WAKE;
     }
     add_waste(&waste, row->source, doubtful);
     add_waste(&waste, row->destination ?: "", false);

@@ -152,6 +152,11 @@ static const Scenario scenarios[] = {
       .status = "postmigrate", .there_status = "running" },
     { "flr", "the guest resets the function", { SCENARIO_FLR },
       .source = "", .status = "running" },
+    { "wake-precopy", "the guest takes it to D3 and D0 in pre-copy",
+      { SCENARIO_BEGIN, SCENARIO_WAKE, SCENARIO_COMPLETE },
+      .source = "W3 R W2 W0", .sources = { [FALLS] = "W3 R W3 W2 W0" },
+      .destination = "W4 W1",
+      .status = "postmigrate", .there_status = "running" },
 
     /* a device that does not run */
     { "cont-refused", "source refuses 1 on cont, then cont",

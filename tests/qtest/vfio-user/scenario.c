@@ -63,7 +63,7 @@ static VFIOUserTestVM *start(Stage *stage, bool there)
     mock_config_init(&mock);
     mock.behaviour = stage->behaviour;
     mock.refuse_when_stopped = true;
-    mock.af_flr = true;
+    mock.function_reset = true;
     mock.precopy_rounds = G_MAXINT;
     mock.precopy_round_size = 16 * 1024;
     mock.precopy_pending = PENDING;
@@ -229,15 +229,22 @@ static void reset(VFIOUserTestVM *vm)
     vfio_user_test_settle(vm);
 }
 
-static void function_level_reset(VFIOUserTestVM *vm)
+/* The guest resets the function, in one of two ways. */
+static void function_level_reset(VFIOUserTestVM *vm, bool wake)
 {
     QPCIBus *bus = qpci_new_pc(vm->qts, NULL);
     QPCIDevice *device = qpci_device_find(bus,
         QPCI_DEVFN(VFIO_USER_TEST_DEVICE_SLOT, 0));
-    uint8_t capability = qpci_find_capability(device, PCI_CAP_ID_AF, 0);
+    uint8_t capability = qpci_find_capability(device, wake ? PCI_CAP_ID_PM :
+                                                             PCI_CAP_ID_AF, 0);
 
     g_assert_cmpuint(capability, !=, 0);
-    qpci_config_writeb(device, capability + PCI_AF_CTRL, PCI_AF_CTRL_FLR);
+    if (wake) {
+        qpci_config_writew(device, capability + PCI_PM_CTRL, 3);
+        qpci_config_writew(device, capability + PCI_PM_CTRL, 0);
+    } else {
+        qpci_config_writeb(device, capability + PCI_AF_CTRL, PCI_AF_CTRL_FLR);
+    }
     g_free(device);
     qpci_free_pc(bus);
 }
@@ -340,7 +347,8 @@ static void take_step(Stage *stage, ScenarioStep step)
         unplug(stage);
         break;
     case SCENARIO_FLR:
-        function_level_reset(stage->here);
+    case SCENARIO_WAKE:
+        function_level_reset(stage->here, step == SCENARIO_WAKE);
         break;
     case SCENARIO_RAISE:
         g_assert_cmpint(mock_raise_irq(stage->here->mock, MOCK_IRQ_INTX, 0),

@@ -24,6 +24,7 @@ typedef enum ScenarioStep {
     SCENARIO_LOADVM_FAILS,
     SCENARIO_UNPLUG,            /* the machine is "pc" then */
     SCENARIO_FLR,               /* the guest resets the function */
+    SCENARIO_WAKE,              /* it does so by D3hot and D0 */
     SCENARIO_RAISE,             /* an interrupt must arrive */
     /* Migration. It stays in pre-copy, with device data, until told to go on */
     SCENARIO_BEGIN,
