@@ -55,15 +55,9 @@ static void add_waste(Waste *waste, const char *story, bool doubtful)
 static Waste find_waste(const Row *row)
 {
     Waste waste = { };
-    bool doubtful = false;
-    int i;
 
     /* a guest's own reset is not told by QEMU, and asks for a look */
-    for (i = 0; i < SCENARIO_MAX_STEPS; i++) {
-        doubtful |= row->scenario->steps[i] == SCENARIO_FLR ||
-                    row->scenario->steps[i] == SCENARIO_WAKE;
-    }
-    add_waste(&waste, row->source, doubtful);
+    add_waste(&waste, row->source, scenario_resets_function(row->scenario));
     add_waste(&waste, row->destination ?: "", false);
     return waste;
 }

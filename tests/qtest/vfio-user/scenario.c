@@ -32,6 +32,19 @@ typedef struct Stage {
     bool expect_data;           /* the device data must have come over */
 } Stage;
 
+bool scenario_resets_function(const Scenario *scenario)
+{
+    int i;
+
+    for (i = 0; i < SCENARIO_MAX_STEPS; i++) {
+        if (scenario->steps[i] == SCENARIO_FLR ||
+            scenario->steps[i] == SCENARIO_WAKE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- the two ends --- */
 
 /*
@@ -63,7 +76,7 @@ static VFIOUserTestVM *start(Stage *stage, bool there)
     mock_config_init(&mock);
     mock.behaviour = stage->behaviour;
     mock.refuse_when_stopped = true;
-    mock.function_reset = true;
+    mock.function_reset = scenario_resets_function(scenario);
     mock.precopy_rounds = G_MAXINT;
     mock.precopy_round_size = 16 * 1024;
     mock.precopy_pending = PENDING;

@@ -69,6 +69,9 @@ typedef struct Scenario {
 /* Live through @scenario with a server of @behaviour, and note its story. */
 void scenario_run(const Scenario *scenario, MockBehaviour behaviour);
 
+/* Whether the guest resets the device's function in @scenario. */
+bool scenario_resets_function(const Scenario *scenario);
+
 /*
  * scenario-table.c: remember for the table what servers of @behaviour saw at
  * the source and, unless NULL, at the destination.
