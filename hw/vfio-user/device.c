@@ -120,6 +120,18 @@ static VFIOUserDeadline vfio_user_device_deadline(const VFIOUserRegion *region,
                                                 VFIO_USER_DEADLINE_BULK;
 }
 
+/* Migration names the register, in the one line that says so. */
+static int vfio_user_device_fail_access(VFIOUserDevice *device,
+                                        const VFIOUserRegion *region, int ret,
+                                        Error *err)
+{
+    if (region->migration) {
+        error_free(err);
+        return vfio_user_device_errno(ret);
+    }
+    return vfio_user_device_fail(device, ret, err);
+}
+
 static int vfio_user_device_read_piece(VFIOUserDevice *device,
                                        const VFIOUserRegion *region,
                                        uint64_t offset, uint32_t count,
@@ -183,7 +195,7 @@ static ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
             return size;
         }
         if (ret) {
-            return vfio_user_device_fail(device, ret, err);
+            return vfio_user_device_fail_access(device, region, ret, err);
         }
     }
     return size;
@@ -263,7 +275,7 @@ static ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
             return size;
         }
         if (ret) {
-            return vfio_user_device_fail(device, ret, err);
+            return vfio_user_device_fail_access(device, region, ret, err);
         }
     }
     return size;

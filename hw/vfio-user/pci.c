@@ -107,6 +107,7 @@ static void vfio_user_pci_lost(void *opaque, const Error *reason)
     VFIODevice *vbasedev = &udev->device.vbasedev;
 
     error_report("%s: lost: %s", vbasedev->name, error_get_pretty(reason));
+    vfio_migration_device_lost(vbasedev);
     if (vbasedev->migration_blocker || !vbasedev->dev->realized ||
         vfio_user_pci_block_migration(udev)) {
         return;

@@ -263,6 +263,8 @@ int vfio_migration_device_start(VFIODevice *vbasedev)
         qemu_mutex_destroy(&control->data_lock);
         return ret;
     }
+    /* QEMU lets go of it before it stops the VM for the last time */
+    object_ref(OBJECT(migrate_get_current()));
     control->settle = qemu_add_vm_change_state_handler_prio(device_settle,
                                                             vbasedev, INT_MAX);
     return 0;
@@ -274,8 +276,16 @@ void vfio_migration_device_stop(VFIODevice *vbasedev)
 
     qemu_del_vm_change_state_handler(control->settle);
     vfio_migration_device_event(vbasedev, VFIO_MIGRATION_EVENT_UNPLUG);
+    object_unref(OBJECT(migrate_get_current()));
     vfio_migration_state_destroy(&control->state);
     qemu_mutex_destroy(&control->data_lock);
+}
+
+void vfio_migration_device_lost(VFIODevice *vbasedev)
+{
+    if (vbasedev->migration) {
+        vfio_migration_state_lose(&device_control(vbasedev)->state);
+    }
 }
 
 bool vfio_migration_lock_stopped(VFIODevice *vbasedev)

@@ -481,6 +481,14 @@ int vfio_migration_state_reset_end(VFIOMigrationState *state)
     return state_drive(state, state_target(state), false);
 }
 
+void vfio_migration_state_lose(VFIOMigrationState *state)
+{
+    QEMU_LOCK_GUARD(&state->lock);
+
+    state_forget(state, "lost");
+    state->lost = true;
+}
+
 bool vfio_migration_state_may_run(VFIOMigrationState *state)
 {
     QEMU_LOCK_GUARD(&state->lock);

@@ -50,6 +50,12 @@ int vfio_migration_device_start(VFIODevice *vbasedev);
 void vfio_migration_device_stop(VFIODevice *vbasedev);
 
 /*
+ * The backend cannot reach the device any more: its state is unknown.  BQL
+ * held; nothing to do for a device without migration.
+ */
+void vfio_migration_device_lost(VFIODevice *vbasedev);
+
+/*
  * vfio_migration_state_event() for @vbasedev, in between two chunks of its
  * data.  Any thread that does not hold data_lock.
  */

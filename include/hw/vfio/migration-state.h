@@ -172,6 +172,12 @@ VFIOMigrationReset vfio_migration_state_reset_begin(VFIOMigrationState *state);
 int vfio_migration_state_reset_end(VFIOMigrationState *state);
 
 /*
+ * The device can be reached no more, and nobody knows what it does: nothing is
+ * read or written until the next sync.  Takes the lock; any thread.
+ */
+void vfio_migration_state_lose(VFIOMigrationState *state);
+
+/*
  * Whether vCPUs may run: the device does, or it is lost and answers nobody.
  * Takes the lock; always true with the cache off.
  */

@@ -378,6 +378,25 @@ static void test_state_lost_device(void)
     state_destroy(&state, &device);
 }
 
+/* The backend says so: nothing is tried that cannot be answered. */
+static void test_state_lose(void)
+{
+    Device device = { .value = 1 };
+    VFIOMigrationState state;
+
+    state_init(&state, &device, true, true, true);
+    vfio_migration_state_sync(&state);
+    vfio_migration_state_lose(&state);
+    g_assert_false(state.known);
+    g_assert_cmpint(vfio_migration_state_event(&state, STOP), ==, -ENOTCONN);
+    g_assert_cmpint(vfio_migration_state_event(&state, START), ==, -ENOTCONN);
+    g_assert_true(vfio_migration_state_may_run(&state));
+    g_assert_cmpstr(device.log->str, ==, "R");
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
+    g_assert_true(state.known);
+    state_destroy(&state, &device);
+}
+
 /* Bits beyond the state belong to the device: they go back as they came. */
 static void test_state_reserved_bits(void)
 {
@@ -438,6 +457,7 @@ int main(int argc, char **argv)
                     test_state_sync_failures);
     g_test_add_func("/vfio/migration-state/lost-device",
                     test_state_lost_device);
+    g_test_add_func("/vfio/migration-state/lose", test_state_lose);
     g_test_add_func("/vfio/migration-state/reserved-bits",
                     test_state_reserved_bits);
     g_test_add_func("/vfio/migration-state/counts", test_state_counts);
