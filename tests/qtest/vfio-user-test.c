@@ -15,9 +15,13 @@ int main(int argc, char **argv)
 
     vfio_user_test_add_connect();
     vfio_user_test_add_device();
+    vfio_user_test_add_fault();
+    vfio_user_test_add_late();
     vfio_user_test_add_life();
     vfio_user_test_add_migration();
+    vfio_user_test_add_operator();
     vfio_user_test_add_scenarios();
+    vfio_user_test_add_stream();
 
     status = g_test_run();
     vfio_user_test_write_scenarios();

@@ -8,6 +8,8 @@
 #include "qemu/osdep.h"
 #include "framework.h"
 #include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qnum.h"
+#include "qapi/qmp/qstring.h"
 #include "qemu/cutils.h"
 #include <sys/wait.h>
 
@@ -167,6 +169,8 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
                           const VFIOUserTestVMConfig *config)
 {
     g_autofree char *device = NULL, *incoming = NULL, *pid = NULL;
+    g_autofree char *errors = vm->errors_path ?
+                              g_strdup_printf("2>%s", vm->errors_path) : NULL;
 
     device = config->no_device ? g_strdup("") :
         g_strdup_printf("-device vfio-user-pci,id=dev0,addr=%d.0,socket=%s%s%s",
@@ -177,11 +181,11 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
                g_strdup("");
     vm->qts = qtest_initf("-machine %s,memory-backend=ram -m %dM "
                           "-object memory-backend-memfd,id=ram,size=%d,share=on"
-                          " -nodefaults -pidfile %s %s %s %s",
+                          " -nodefaults -pidfile %s %s %s %s %s",
                           config->machine ?: "q35",
                           VFIO_USER_TEST_RAM_SIZE / (1024 * 1024),
                           VFIO_USER_TEST_RAM_SIZE, vm->pid_path, device,
-                          incoming, config->options ?: "");
+                          incoming, config->options ?: "", errors ?: "");
     g_assert_true(g_file_get_contents(vm->pid_path, &pid, NULL, NULL));
     vm->pid = atoi(pid);
     g_assert_cmpint(vm->pid, >, 0);
@@ -197,6 +201,9 @@ VFIOUserTestVM *vfio_user_test_vm_new(const VFIOUserTestVMConfig *config)
     vm->socket_path = g_build_filename(vm->dir, "device", NULL);
     vm->migration_path = g_build_filename(vm->dir, "migration", NULL);
     vm->pid_path = g_build_filename(vm->dir, "pid", NULL);
+    if (config->keep_errors) {
+        vm->errors_path = g_build_filename(vm->dir, "errors", NULL);
+    }
     vm_start_mock(vm, config->mock);
     vm_start_qemu(vm, config);
     watchdog_add(vm);
@@ -242,13 +249,25 @@ void vfio_user_test_vm_free(VFIOUserTestVM *vm)
     mock_free(vm->mock);
     unlink(vm->migration_path);
     unlink(vm->pid_path);
+    if (vm->errors_path) {
+        unlink(vm->errors_path);
+    }
     g_assert_cmpint(rmdir(vm->dir), ==, 0);
     g_free(vm->name);
     g_free(vm->dir);
     g_free(vm->socket_path);
     g_free(vm->migration_path);
     g_free(vm->pid_path);
+    g_free(vm->errors_path);
     g_free(vm);
+}
+
+char *vfio_user_test_errors(VFIOUserTestVM *vm)
+{
+    char *errors = NULL;
+
+    g_assert_true(g_file_get_contents(vm->errors_path, &errors, NULL, NULL));
+    return errors;
 }
 
 static void watchdog_set_child(pid_t pid)
@@ -331,6 +350,22 @@ void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status)
     qobject_unref(answer);
 }
 
+void vfio_user_test_assert_property(VFIOUserTestVM *vm, const char *name,
+                                    const char *expected)
+{
+    QDict *answer = qtest_qmp(vm->qts, "{'execute': 'qom-get', 'arguments':"
+                              " {'path': '/machine/peripheral/dev0',"
+                              "  'property': %s}}", name);
+    QObject *value = qdict_get(answer, "return");
+    g_autofree char *text = NULL;
+
+    text = qobject_type(value) == QTYPE_QSTRING ?
+           g_strdup(qstring_get_str(qobject_to(QString, value))) :
+           qnum_to_string(qobject_to(QNum, value));
+    g_assert_cmpstr(text, ==, expected);
+    qobject_unref(answer);
+}
+
 void vfio_user_test_settle(VFIOUserTestVM *vm)
 {
     vfio_user_test_qmp(vm, "{'execute': 'query-status'}");
@@ -364,39 +399,71 @@ static bool is_refused(Mock *mock, unsigned index, const MockEntry *command)
     return false;
 }
 
-static char *tell_story(VFIOUserTestVM *vm, unsigned from, bool resets)
+/* What a story tells besides device_state; NULL: not in this one. */
+static const char *other_word(const MockEntry *entry, bool surroundings)
+{
+    if (entry->direction != MOCK_C2S || entry->type != MOCK_TYPE_COMMAND) {
+        return NULL;
+    }
+    switch (entry->command) {
+    case MOCK_DEVICE_RESET:
+        return "RESET";
+    case MOCK_DEVICE_SET_IRQS:
+        return surroundings ? "IRQS" : NULL;
+    case MOCK_DMA_MAP:
+        return surroundings ? "MAP" : NULL;
+    case MOCK_DMA_UNMAP:
+        return surroundings ? "UNMAP" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static char *tell_story(VFIOUserTestVM *vm, unsigned from, bool resets,
+                        bool surroundings)
 {
     GString *text = g_string_new("");
+    const char *last = NULL;
     MockEntry entry;
     unsigned i;
 
     for (i = from; mock_journal_get(vm->mock, i, &entry); i++) {
         const char *space = text->len ? " " : "";
+        const char *word = resets ? other_word(&entry, surroundings) : NULL;
+        const char *mark = "";
 
+        if (word || entry_is(&entry, &state_read) ||
+            entry_is(&entry, &state_write)) {
+            mark = is_refused(vm->mock, i, &entry) ? "!" : "";
+        }
         if (entry_is(&entry, &state_read)) {
             g_string_append_printf(text, "%sR", space);
         } else if (entry_is(&entry, &state_write)) {
             g_string_append_printf(text, "%sW%" PRIu64 "%s", space,
-                                   entry.value,
-                                   is_refused(vm->mock, i, &entry) ? "!" : "");
-        } else if (resets && entry.direction == MOCK_C2S &&
-                   entry.type == MOCK_TYPE_COMMAND &&
-                   entry.command == MOCK_DEVICE_RESET) {
-            g_string_append_printf(text, "%sRESET%s", space,
-                                   is_refused(vm->mock, i, &entry) ? "!" : "");
+                                   entry.value, mark);
+        } else if (!word) {
+            continue;
+        } else if (word != last || *mark || g_str_equal(word, "RESET")) {
+            g_string_append_printf(text, "%s%s%s", space, word, mark);
         }
+        last = word;
     }
     return g_string_free(text, false);
 }
 
 char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from)
 {
-    return tell_story(vm, from, false);
+    return tell_story(vm, from, false, false);
 }
 
 char *vfio_user_test_story(VFIOUserTestVM *vm, unsigned from)
 {
-    return tell_story(vm, from, true);
+    return tell_story(vm, from, true, false);
+}
+
+char *vfio_user_test_whole_story(VFIOUserTestVM *vm, unsigned from)
+{
+    return tell_story(vm, from, true, true);
 }
 
 unsigned vfio_user_test_count_refusals(VFIOUserTestVM *vm, unsigned from)

@@ -30,6 +30,7 @@ typedef struct VFIOUserTestVM {
     char *socket_path;
     char *migration_path;
     char *pid_path;
+    char *errors_path;          /* NULL: standard error is the test's */
     pid_t pid;
     unsigned mark;              /* journal length when QEMU had started */
 } VFIOUserTestVM;
@@ -42,6 +43,7 @@ typedef struct VFIOUserTestVMConfig {
     const char *options;        /* Optional: for QEMU's command line */
     bool incoming;              /* Optional: wait for a migration */
     bool no_device;             /* Optional: without -device */
+    bool keep_errors;           /* Optional: for vfio_user_test_errors() */
 } VFIOUserTestVMConfig;
 
 /*
@@ -82,6 +84,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VFIOUserTestVM, vfio_user_test_vm_free)
                             message_); \
     } while (0)
 
+/*
+ * What QEMU has written to standard error so far, with keep_errors. Stays there
+ * when QEMU has ended. Free with g_free().
+ */
+char *vfio_user_test_errors(VFIOUserTestVM *vm);
+
 /* Number of open file descriptors of a process; 0 is the test itself. */
 unsigned vfio_user_test_count_fds(pid_t pid);
 
@@ -95,6 +103,10 @@ void vfio_user_test_qmp_error(VFIOUserTestVM *vm, const char *text,
 
 /* query-status must say @status ("running"). */
 void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status);
+
+/* A property of dev0, a string or a number, must be @expected as a text. */
+void vfio_user_test_assert_property(VFIOUserTestVM *vm, const char *name,
+                                    const char *expected);
 
 /*
  * Let QEMU's main loop do what it has been given to do. Its answer to one
@@ -111,6 +123,12 @@ char *vfio_user_test_states(VFIOUserTestVM *vm, unsigned from);
 
 /* The same, with "RESET" for each reset. Free with g_free(). */
 char *vfio_user_test_story(VFIOUserTestVM *vm, unsigned from);
+
+/*
+ * The same, with "IRQS", "MAP" and "UNMAP" for one or more interrupt set-ups,
+ * mappings and unmappings in a row. Free with g_free().
+ */
+char *vfio_user_test_whole_story(VFIOUserTestVM *vm, unsigned from);
 
 /*
  * Number of replies from journal entry @from on by which the server refused
@@ -174,9 +192,11 @@ typedef struct VFIOUserTestMoment {
     MockPattern where;
     unsigned nth;
     void (*act)(VFIOUserTestPair *pair);
+    void (*then)(VFIOUserTestPair *pair);       /* Optional: after that */
 } VFIOUserTestMoment;
 
 #define VFIO_USER_TEST_MAX_MOMENTS 3
+#define VFIO_USER_TEST_MAX_RULES 4
 
 typedef enum VFIOUserTestResult {
     VFIO_USER_TEST_COMPLETED,
@@ -195,7 +215,7 @@ typedef struct VFIOUserMigrationTest {
     /* Script. Optional; without, both servers behave as libvfio-user v1 does */
     MockBehaviour behaviour;
     bool no_migration;          /* the source's server has no such region */
-    MockRule source_rule;       /* action NONE: no rule */
+    MockRule source_rules[VFIO_USER_TEST_MAX_RULES];    /* up to action NONE */
     MockRule destination_rule;
     const char *device;         /* properties, on both sides */
     const char *uri;            /* migrate to there; there is no destination */
@@ -215,7 +235,15 @@ typedef struct VFIOUserMigrationTest {
     /* Expected result */
     VFIOUserTestResult result;
     const char *error;          /* part of it; Required if REFUSED */
+    const char *destination_error;      /* part of what QEMU says there */
+    bool stopped;               /* the guest is, at both ends, until a cont */
 } VFIOUserMigrationTest;
+
+/*
+ * Wait until query-migrate says @status. Returns what it says; free with
+ * qobject_unref().
+ */
+QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status);
 
 /* Run a VFIOUserMigrationTest; to be registered with vfio_user_test_add(). */
 void vfio_user_test_migration(const void *data);
@@ -223,9 +251,13 @@ void vfio_user_test_migration(const void *data);
 /* Registration of the areas */
 void vfio_user_test_add_connect(void);
 void vfio_user_test_add_device(void);
+void vfio_user_test_add_fault(void);
+void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);
 void vfio_user_test_add_migration(void);
+void vfio_user_test_add_operator(void);
 void vfio_user_test_add_scenarios(void);
+void vfio_user_test_add_stream(void);
 
 /*
  * When all tests have run: write the table of what servers were told in each

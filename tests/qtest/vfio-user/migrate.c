@@ -43,9 +43,11 @@ static VFIOUserTestVM *start_vm(const VFIOUserMigrationTest *test,
         .name = name,
         .device = test->device,
         .incoming = incoming,
+        .keep_errors = incoming && test->destination_error,
     };
-    const MockRule *rule = incoming ? &test->destination_rule :
-                                      &test->source_rule;
+    const MockRule *rules = incoming ? &test->destination_rule :
+                                       test->source_rules;
+    size_t most = incoming ? 1 : VFIO_USER_TEST_MAX_RULES, number = 0;
     VFIOUserTestVM *vm;
     MockConfig mock;
 
@@ -62,9 +64,10 @@ static VFIOUserTestVM *start_vm(const VFIOUserMigrationTest *test,
     mock.seed = incoming ? 2 : 1;
     config.mock = &mock;
     vm = vfio_user_test_vm_new(&config);
-    if (rule->action != MOCK_ACTION_NONE) {
-        mock_add_rules(vm->mock, rule, 1);
+    while (number < most && rules[number].action != MOCK_ACTION_NONE) {
+        number++;
     }
+    mock_add_rules(vm->mock, rules, number);
     return vm;
 }
 
@@ -116,6 +119,9 @@ static void live_through_moments(VFIOUserTestPair *pair,
         g_assert_true(mock_wait_held(mock, 1, VFIO_USER_TEST_DEADLINE_MS));
         test->moments[i].act(pair);
         g_assert_cmpuint(mock_release(mock), ==, 1);
+        if (test->moments[i].then) {
+            test->moments[i].then(pair);
+        }
     }
 }
 
@@ -172,6 +178,25 @@ static void wait_status(VFIOUserTestVM *vm, const char *expected)
         qobject_unref(event);
     } while (!is_final(status));
     g_assert_cmpstr(status, ==, expected);
+}
+
+QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status)
+{
+    for (;;) {
+        QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
+        QDict *info = qdict_get_qdict(answer, "return");
+        const char *now = qdict_get_try_str(info, "status");
+
+        if (now && is_final(now)) {
+            g_test_message("%s: migration: %s: %s", vm->name, now,
+                           qdict_get_try_str(info, "error-desc") ?: "");
+            g_assert_cmpstr(now, ==, status);
+            qobject_ref(info);
+            qobject_unref(answer);
+            return info;
+        }
+        qobject_unref(answer);
+    }
 }
 
 static void assert_error(VFIOUserTestVM *vm, const char *text)
@@ -253,8 +278,18 @@ static void assert_same_memory(VFIOUserTestPair *pair)
     }
 }
 
-static void check_completed(VFIOUserTestPair *pair)
+/* A guest that was stopped in between is so at the destination, too. */
+static void check_completed(VFIOUserTestPair *pair, bool stopped)
 {
+    if (stopped) {
+        /* there is no event for a destination that stays stopped */
+        qobject_unref(vfio_user_test_wait_migration(pair->destination,
+                                                    "completed"));
+        vfio_user_test_assert_status(pair->destination, "paused");
+        g_assert_cmpuint(mock_device_state(pair->destination->mock), ==,
+                         MOCK_STATE_RESUMING);
+        vfio_user_test_qmp(pair->destination, "{'execute': 'cont'}");
+    }
     assert_running(pair->destination);
     vfio_user_test_settle(pair->source);
     vfio_user_test_assert_status(pair->source, "postmigrate");
@@ -262,6 +297,17 @@ static void check_completed(VFIOUserTestPair *pair)
                      MOCK_STATE_STOP);
     assert_same_device(pair);
     assert_same_memory(pair);
+}
+
+static void assert_said(VFIOUserTestVM *vm, const char *text)
+{
+    g_autofree char *errors = vfio_user_test_errors(vm);
+
+    g_test_message("%s: %s", vm->name, errors);
+    if (!strstr(errors, text)) {
+        vfio_user_test_fail("%s: nothing said contains \"%s\": %s", vm->name,
+                            text, errors);
+    }
 }
 
 static void check_not_completed(VFIOUserTestPair *pair,
@@ -274,6 +320,9 @@ static void check_not_completed(VFIOUserTestPair *pair,
     if (pair->destination && pair->destination->qts &&
         test->result != VFIO_USER_TEST_REFUSED) {
         vfio_user_test_vm_wait_exit(pair->destination, 1);
+    }
+    if (test->destination_error) {
+        assert_said(pair->destination, test->destination_error);
     }
 }
 
@@ -291,7 +340,7 @@ static void migrate_again(VFIOUserTestPair *pair,
     pair->destination = start_vm(&test, "new destination", true);
     migrate(pair, &test);
     wait_status(pair->source, "completed");
-    check_completed(pair);
+    check_completed(pair, false);
     vfio_user_test_assert_states(pair->source, "W3 W2 W0");
     vfio_user_test_assert_states(pair->destination, "W4 W1");
 }
@@ -319,7 +368,7 @@ void vfio_user_test_migration(const void *data)
         set_capability(pair.source, test->capability, false);
     }
     if (test->result == VFIO_USER_TEST_COMPLETED) {
-        check_completed(&pair);
+        check_completed(&pair, test->stopped);
     } else {
         check_not_completed(&pair, test);
     }

@@ -7,9 +7,6 @@
 
 #include "qemu/osdep.h"
 #include "framework.h"
-#include "qapi/qmp/qdict.h"
-#include "qapi/qmp/qnum.h"
-#include "qapi/qmp/qstring.h"
 
 #define KIB 1024
 #define MIB (1024 * 1024)
@@ -274,8 +271,10 @@ static const VFIOUserMigrationTest destination_server_goes_away = {
 
 /* The stop comes twice, with the guest's and before the last data: a retry */
 static const VFIOUserMigrationTest source_refuses_stop = {
-    .source_rule = { .where = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY),
-                     .action = MOCK_ACTION_ERROR, .error = EIO },
+    .source_rules = {
+        { .where = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY),
+          .action = MOCK_ACTION_ERROR, .error = EIO },
+    },
     .source_states = "W3 W2! R W2! R W1",
     .destination_states = "W4",
     .result = VFIO_USER_TEST_FAILED,
@@ -313,29 +312,14 @@ static void test_migration_stop_cont(const void *data)
     vfio_user_test_assert_states(vm, "W1");
 }
 
-static void assert_property(VFIOUserTestVM *vm, const char *name,
-                            const char *expected)
-{
-    QDict *answer = qtest_qmp(vm->qts, "{'execute': 'qom-get', 'arguments':"
-                              " {'path': '/machine/peripheral/dev0',"
-                              "  'property': %s}}", name);
-    QObject *value = qdict_get(answer, "return");
-    g_autofree char *text = NULL;
-
-    text = qobject_type(value) == QTYPE_QSTRING ?
-           g_strdup(qstring_get_str(qobject_to(QString, value))) :
-           qnum_to_string(qobject_to(QNum, value));
-    g_assert_cmpstr(text, ==, expected);
-    qobject_unref(answer);
-}
-
 static void assert_properties(VFIOUserTestVM *vm, const char *state,
                               const char *writes, const char *skipped)
 {
     vfio_user_test_settle(vm);
-    assert_property(vm, "device-state", state);
-    assert_property(vm, "device-state-writes", writes);
-    assert_property(vm, "device-state-writes-skipped", skipped);
+    vfio_user_test_assert_property(vm, "device-state", state);
+    vfio_user_test_assert_property(vm, "device-state-writes", writes);
+    vfio_user_test_assert_property(vm, "device-state-writes-skipped",
+                                   skipped);
 }
 
 /* The boot is the one event so far at which there was nothing to write. */

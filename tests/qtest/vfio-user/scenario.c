@@ -14,6 +14,7 @@
 
 #define SLOW (4 * 1024 * 1024)
 #define PENDING (1ull << 34)
+#define DATA_SIZE (256 * 1024)
 
 static const char *const behaviour_names[SCENARIO_BEHAVIOURS] = {
     [MOCK_BEHAVIOUR_LVU1] = "lvu1",
@@ -80,7 +81,7 @@ static VFIOUserTestVM *start(Stage *stage, bool there)
     mock.precopy_rounds = G_MAXINT;
     mock.precopy_round_size = 16 * 1024;
     mock.precopy_pending = PENDING;
-    mock.migration_size = mock.chunk_size = mock.window_size = 256 * 1024;
+    mock.migration_size = mock.chunk_size = mock.window_size = DATA_SIZE;
     mock.seed = there ? 2 : 1;
     vm = vfio_user_test_vm_new(&config);
     while (number < most && rules[number].action != MOCK_ACTION_NONE) {
@@ -220,6 +221,19 @@ static void add_disk(Stage *stage)
                        "'file': 'file'}}");
 }
 
+/* A device that is told STOP_COPY again gives all its data again. */
+static void assert_saved_once(Stage *stage)
+{
+    uint64_t bytes;
+
+    g_free(mock_saved_sum(stage->here->mock, &bytes, NULL));
+    if (stage->scenario->stock) {
+        g_assert_cmpuint(bytes, >, DATA_SIZE);
+    } else {
+        g_assert_cmpuint(bytes, ==, DATA_SIZE);
+    }
+}
+
 static void snapshot(Stage *stage, const char *command, bool fails)
 {
     g_autofree char *answer = NULL;
@@ -231,6 +245,9 @@ static void snapshot(Stage *stage, const char *command, bool fails)
         vfio_user_test_fail("%s: %s", command, *answer ? answer : "succeeded");
     }
     vfio_user_test_settle(stage->here);
+    if (!fails && g_str_equal(command, "savevm")) {
+        assert_saved_once(stage);
+    }
 }
 
 /* --- steps --- */

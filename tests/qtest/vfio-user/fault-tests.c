@@ -1,0 +1,454 @@
+/*
+ * Servers that lie about device data, refuse to give it or go away in the
+ * middle, and guests that are stopped there: the migration says what was
+ * wrong, the guest runs on, and the next migration succeeds.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/syscall.h>
+#include "framework.h"
+#include "qapi/qmp/qdict.h"
+
+#define KIB 1024
+#define WINDOW (3 * 512 * KIB)          /* as the pair's servers have it */
+
+typedef struct Behaviour {
+    const char *name;
+    MockBehaviour value;
+} Behaviour;
+
+static const Behaviour behaviours[] = {
+    { "lvu1", MOCK_BEHAVIOUR_LVU1 },
+    { "strict", MOCK_BEHAVIOUR_STRICT },
+    { "reset-to-running", MOCK_BEHAVIOUR_RESET_TO_RUNNING },
+    { "state-kept", MOCK_BEHAVIOUR_STATE_KEPT },
+};
+
+/* --- rules for the registers of the source's server --- */
+
+#define REGISTER(name) \
+    MOCK_PATTERN_REGION(MOCK_REGION_READ, MOCK_REGION_MIGRATION, \
+                        MOCK_MIG_##name)
+
+/* The answer to a read of a register, as it is on the wire */
+typedef struct QEMU_PACKED Answer {
+    uint64_t offset;
+    uint32_t region;
+    uint32_t count;
+    uint64_t value;
+} Answer;
+
+#define LIE(name, number, value_) \
+    { .where = REGISTER(name), .nth = (number), .action = MOCK_ACTION_REPLY, \
+      .data = &(const Answer) { MOCK_MIG_##name, MOCK_REGION_MIGRATION, 8, \
+                                (value_) }, \
+      .data_size = sizeof(Answer) }
+
+#define REFUSE(where_, number) \
+    { .where = where_, .nth = (number), .action = MOCK_ACTION_ERROR, \
+      .error = EIO }
+
+/* Data without end, 4 KiB at a time */
+typedef struct QEMU_PACKED DataAnswer {
+    uint64_t offset;
+    uint32_t region;
+    uint32_t count;
+    uint8_t data[4 * KIB];
+} DataAnswer;
+
+static const DataAnswer endless_data = {
+    .offset = MOCK_MIG_DATA, .region = MOCK_REGION_MIGRATION,
+    .count = 4 * KIB,
+};
+
+#define ENDLESS_DATA \
+    { .where = MOCK_PATTERN_DATA(MOCK_REGION_READ), \
+      .action = MOCK_ACTION_REPLY, .data = &endless_data, \
+      .data_size = sizeof(endless_data) }
+
+/*
+ * Three chunks come in pre-copy. The fourth is the first one in stop-and-copy,
+ * the fifth the last.
+ */
+#define FOURTH 4
+#define FIFTH 5
+
+static void refuse_pending(VFIOUserTestPair *pair)
+{
+    MockRule rule = REFUSE(REGISTER(PENDING_BYTES), 1);
+
+    mock_add_rules(pair->source->mock, &rule, 1);
+}
+
+#define AT_STOP_COPY(what) \
+    { { .where = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY), .nth = 1, \
+        .act = (what) } }
+
+/* The migration fails in stop-and-copy, with an error that begins with dev0 */
+#define FAILS(text) \
+    .source_states = "W3 W2 W1", .destination_states = "W4", \
+    .result = VFIO_USER_TEST_FAILED, .error = "dev0: " text
+
+/* --- guests that are stopped in the middle of a chunk --- */
+
+/* Until QEMU's main thread waits for a lock, as far as that can be seen */
+static void wait_until_blocked(VFIOUserTestVM *vm)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
+    g_autofree char *path = g_strdup_printf("/proc/%d/syscall", vm->pid);
+    g_autofree char *futex = g_strdup_printf("%d ", (int)SYS_futex);
+    bool blocked = false;
+
+    while (!blocked && g_get_monotonic_time() < deadline) {
+        g_autofree char *syscall = NULL;
+
+        /* a host may keep this to itself: then the test is a matter of luck */
+        blocked = !g_file_get_contents(path, &syscall, NULL, NULL) ||
+                  g_str_has_prefix(syscall, futex);
+        g_thread_yield();
+    }
+    g_assert_true(blocked);
+}
+
+/* QEMU answers when the device has been told, which it will be after this */
+static void begin_stop(VFIOUserTestPair *pair)
+{
+    MockPattern write = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY);
+
+    qtest_qmp_send(pair->source->qts, "{'execute': 'stop'}");
+    wait_until_blocked(pair->source);
+    g_assert_cmpuint(mock_journal_count(pair->source->mock, 0, &write), ==, 0);
+}
+
+static void end_stop(VFIOUserTestPair *pair)
+{
+    QDict *answer = qtest_qmp_receive(pair->source->qts);
+
+    g_assert_true(qdict_haskey(answer, "return"));
+    qobject_unref(answer);
+}
+
+#define STOPPED_AT(where_) \
+    .moments = { { .where = where_, .nth = 2, .act = begin_stop, \
+                   .then = end_stop } }, \
+    .source_states = "W3 W2 W0", .destination_states = "W4 W1", \
+    .stopped = true
+
+typedef struct FaultTest {
+    const char *path;
+    bool all_behaviours;
+    VFIOUserMigrationTest test;
+} FaultTest;
+
+static const FaultTest migrations[] = {
+    { "lie/offset-in-registers",
+      .test = { .source_rules = { LIE(DATA_OFFSET, FOURTH, 16) },
+                FAILS("data_offset: outside the migration region") } },
+    { "lie/offset-outside",
+      .test = { .source_rules = { LIE(DATA_OFFSET, FOURTH, 1ull << 40) },
+                FAILS("data_offset: outside the migration region") } },
+    { "lie/offset-huge",
+      .test = { .source_rules = { LIE(DATA_OFFSET, FOURTH, UINT64_MAX) },
+                FAILS("data_offset: outside the migration region") } },
+    { "lie/size-outside",
+      .test = { .source_rules = { LIE(DATA_SIZE, FOURTH, WINDOW + 1) },
+                FAILS("data_size: beyond the end of the migration region") } },
+    { "lie/size-huge",
+      .test = { .source_rules = { LIE(DATA_SIZE, FOURTH, UINT64_MAX) },
+                FAILS("data_size: beyond the end of the migration region") } },
+    { "lie/empty-chunk",
+      .test = { .source_rules = { LIE(DATA_SIZE, FOURTH, 0) },
+                FAILS("data_size: no data although some is pending") } },
+    { "lie/endless",
+      .test = { .device = "x-bulk-timeout=1000",
+                .source_rules = { LIE(PENDING_BYTES, 0, 4 * KIB),
+                                  LIE(DATA_OFFSET, 0, MOCK_MIG_DATA),
+                                  LIE(DATA_SIZE, 0, 4 * KIB), ENDLESS_DATA },
+                FAILS("pending_bytes: does not become less") } },
+    { "lie/too-much",
+      .test = { .device = "x-max-device-state=2M",
+                .source_rules = { LIE(DATA_SIZE, FIFTH, WINDOW) },
+                FAILS("data_size: more data than x-max-device-state "
+                      "allows") } },
+    { "lie/in-precopy", .all_behaviours = true,
+      .test = { .source_rules = { LIE(DATA_OFFSET, 2, 1ull << 40) },
+                .source_states = "W3 W1! R W2 W1", .destination_states = "W4",
+                .result = VFIO_USER_TEST_FAILED,
+                .error = "dev0: data_offset: outside the migration region" } },
+    { "lie/at-the-destination",
+      .test = { .destination_rule = LIE(DATA_OFFSET, FOURTH, 1ull << 40),
+                .return_path = true,
+                .source_states = "W3 W2 W1", .destination_states = "W4",
+                .result = VFIO_USER_TEST_FAILED,
+                .destination_error = "dev0: data_offset: outside the "
+                                     "migration region" } },
+
+    { "refuse/pending",
+      .test = { .moments = AT_STOP_COPY(refuse_pending),
+                FAILS("pending_bytes: read failed") } },
+    { "refuse/offset",
+      .test = { .source_rules = { REFUSE(REGISTER(DATA_OFFSET), FOURTH) },
+                FAILS("data_offset: read failed") } },
+    { "refuse/size",
+      .test = { .source_rules = { REFUSE(REGISTER(DATA_SIZE), FOURTH) },
+                FAILS("data_size: read failed") } },
+    { "refuse/data",
+      .test = { .source_rules = {
+                    REFUSE(MOCK_PATTERN_DATA(MOCK_REGION_READ), FOURTH) },
+                FAILS("data: read failed") } },
+
+    { "stop-in-chunk/before-size", .all_behaviours = true,
+      .test = { STOPPED_AT(REGISTER(DATA_SIZE)) } },
+    { "stop-in-chunk/before-data", .all_behaviours = true,
+      .test = { STOPPED_AT(MOCK_PATTERN_DATA(MOCK_REGION_READ)) } },
+};
+
+/* --- servers that are gone --- */
+
+#define TOLD_STOP_COPY MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY)
+
+typedef struct LossTest {
+    const char *path;
+    const char *device;
+    MockRule rule;              /* of the source's server */
+    const char *error;          /* what error-desc begins with */
+    const char *reason;         /* part of the line that says dev0 is lost */
+} LossTest;
+
+static const LossTest losses[] = {
+    { "lost/timeout", .device = "x-state-timeout=300",
+      .rule = { .where = TOLD_STOP_COPY, .action = MOCK_ACTION_NO_REPLY },
+      .error = "dev0: device_state: cannot be set to stop-copy: ",
+      .reason = "REGION_WRITE: no reply within 300 ms" },
+    { "lost/at-stop-copy",
+      .rule = { .where = TOLD_STOP_COPY, .action = MOCK_ACTION_CLOSE_BEFORE },
+      .error = "dev0: device_state: cannot be set to stop-copy: ",
+      .reason = "REGION_WRITE: server closed the connection" },
+    { "lost/half-an-answer",
+      .rule = { .where = TOLD_STOP_COPY, .action = MOCK_ACTION_CUT,
+                .bytes = 20 },
+      .error = "dev0: device_state: cannot be set to stop-copy: ",
+      .reason = "server closed the connection" },
+    { "lost/in-stop-copy",
+      .rule = { .where = REGISTER(DATA_SIZE), .nth = FOURTH,
+                .action = MOCK_ACTION_CLOSE_BEFORE },
+      .error = "dev0: data_size: read failed: ",
+      .reason = "REGION_READ: server closed the connection" },
+};
+
+/* The guest lives on without its device, which nothing migrates */
+static void assert_lives_on(VFIOUserTestVM *vm)
+{
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    vfio_user_test_assert_property(vm, "device-state", "unknown");
+    vfio_user_test_qmp(vm, "{'execute': 'stop'}");
+    vfio_user_test_assert_status(vm, "paused");
+    vfio_user_test_qmp(vm, "{'execute': 'cont'}");
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    vfio_user_test_qmp_error(vm, "dev0: ", "{'execute': 'migrate',"
+                             " 'arguments': {'uri': 'exec:cat'}}");
+}
+
+/* Lines of @text that contain @what */
+static unsigned count_lines(const char *text, const char *what)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", 0);
+    unsigned count = 0;
+    char **line;
+
+    for (line = lines; *line; line++) {
+        count += strstr(*line, what) != NULL;
+    }
+    return count;
+}
+
+static void test_fault_loss(const void *data)
+{
+    const LossTest *test = data;
+    MockConfig mock;
+    VFIOUserTestVMConfig here = { .name = "source", .mock = &mock,
+                                  .device = test->device,
+                                  .keep_errors = true };
+    VFIOUserTestVMConfig there = { .name = "destination", .incoming = true };
+    g_autoptr(VFIOUserTestVM) source = NULL, destination = NULL;
+    g_autofree char *uri = NULL, *errors = NULL;
+    const char *error;
+    QDict *info;
+
+    mock_config_init(&mock);
+    mock.precopy_pending = 1ull << 40;
+    source = vfio_user_test_vm_new(&here);
+    destination = vfio_user_test_vm_new(&there);
+    mock_add_rules(source->mock, &test->rule, 1);
+    uri = g_strdup_printf("unix:%s", destination->migration_path);
+    vfio_user_test_qmp(source, "{'execute': 'migrate',"
+                       " 'arguments': {'uri': %s}}", uri);
+    info = vfio_user_test_wait_migration(source, "failed");
+    error = qdict_get_str(info, "error-desc");
+    if (!g_str_has_prefix(error, test->error)) {
+        vfio_user_test_fail("error-desc does not begin with \"%s\": %s",
+                            test->error, error);
+    }
+    qobject_unref(info);
+    vfio_user_test_vm_wait_exit(destination, 1);
+    assert_lives_on(source);
+    vfio_user_test_assert_states(source, "W3 W2");
+    errors = vfio_user_test_errors(source);
+    g_test_message("%s", errors);
+    g_assert_cmpuint(count_lines(errors, "dev0: lost: "), ==, 1);
+    g_assert_cmpuint(count_lines(errors, test->reason), ==, 1);
+}
+
+/* No migration, no server: stop and cont are the guest's alone */
+static void test_fault_stop_without_server(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest", .keep_errors = true };
+    g_autoptr(VFIOUserTestVM) vm = vfio_user_test_vm_new(&config);
+    g_autofree char *errors = NULL;
+
+    mock_disconnect(vm->mock);
+    vfio_user_test_settle(vm);
+    assert_lives_on(vm);
+    vfio_user_test_assert_states(vm, "");
+    errors = vfio_user_test_errors(vm);
+    g_assert_cmpuint(count_lines(errors, ": "), ==, 1);
+    g_assert_cmpuint(count_lines(errors, "dev0: lost: "), ==, 1);
+}
+
+/* --- a device that does not run --- */
+
+/*
+ * Whatever it is refused for, the guest does not run with a device that does
+ * not, one line says why, and cont tries again.
+ */
+static void test_fault_cont_refused(const void *data)
+{
+    const Behaviour *behaviour = data;
+    MockRule refuse = REFUSE(MOCK_PATTERN_STATE_WRITE(MOCK_STATE_RUNNING), 1);
+    MockConfig mock;
+    VFIOUserTestVMConfig config = { .name = "guest", .mock = &mock,
+                                    .keep_errors = true };
+    g_autoptr(VFIOUserTestVM) vm = NULL;
+    g_autofree char *errors = NULL;
+
+    mock_config_init(&mock);
+    mock.behaviour = behaviour->value;
+    vm = vfio_user_test_vm_new(&config);
+    mock_add_rules(vm->mock, &refuse, 1);
+    vfio_user_test_qmp(vm, "{'execute': 'stop'}");
+    vfio_user_test_qmp(vm, "{'execute': 'cont'}");
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "io-error");
+    vfio_user_test_assert_states(vm, "W0 W1! R");
+    errors = vfio_user_test_errors(vm);
+    g_test_message("%s", errors);
+    g_assert_cmpuint(count_lines(errors, ": "), ==, 1);
+    g_assert_cmpuint(count_lines(errors, "dev0: device_state: cannot be set "
+                                 "to running"), ==, 1);
+    vfio_user_test_qmp(vm, "{'execute': 'cont'}");
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    vfio_user_test_assert_states(vm, "W1");
+}
+
+static void test_fault_destination_refuses(const void *data)
+{
+    const Behaviour *behaviour = data;
+    MockRule refuse = REFUSE(MOCK_PATTERN_STATE_WRITE(MOCK_STATE_RUNNING), 0);
+    MockConfig mock;
+    VFIOUserTestVMConfig here = { .name = "source", .mock = &mock };
+    VFIOUserTestVMConfig there = { .name = "destination", .mock = &mock,
+                                   .incoming = true, .keep_errors = true };
+    g_autoptr(VFIOUserTestVM) source = NULL, destination = NULL;
+    g_autofree char *uri = NULL, *errors = NULL;
+
+    mock_config_init(&mock);
+    mock.behaviour = behaviour->value;
+    source = vfio_user_test_vm_new(&here);
+    destination = vfio_user_test_vm_new(&there);
+    mock_add_rules(destination->mock, &refuse, 1);
+    uri = g_strdup_printf("unix:%s", destination->migration_path);
+    vfio_user_test_qmp(source, "{'execute': 'migrate',"
+                       " 'arguments': {'uri': %s}}", uri);
+    qobject_unref(vfio_user_test_wait_migration(source, "completed"));
+    qobject_unref(vfio_user_test_wait_migration(destination, "completed"));
+    vfio_user_test_settle(destination);
+    vfio_user_test_assert_status(destination, "io-error");
+    vfio_user_test_assert_states(destination, "W4 W1! R");
+    errors = vfio_user_test_errors(destination);
+    g_test_message("%s", errors);
+    g_assert_cmpuint(count_lines(errors, ": "), ==, 1);
+    g_assert_cmpuint(count_lines(errors, "dev0: device_state: cannot be set "
+                                 "to running"), ==, 1);
+
+    mock_clear_rules(destination->mock);
+    vfio_user_test_qmp(destination, "{'execute': 'cont'}");
+    vfio_user_test_settle(destination);
+    vfio_user_test_assert_status(destination, "running");
+    vfio_user_test_assert_states(destination, "W1");
+    vfio_user_test_assert_moved(source->mock, destination->mock);
+}
+
+/* --- registration --- */
+
+/* The one step that depends on the server here */
+static void adapt(VFIOUserMigrationTest *test, MockBehaviour behaviour)
+{
+    test->behaviour = behaviour;
+    if (behaviour == MOCK_BEHAVIOUR_LVU1 &&
+        g_str_equal(test->source_states, "W3 W1! R W2 W1")) {
+        test->source_states = "W3 W1";
+    }
+}
+
+static void add_migration(const FaultTest *fault)
+{
+    size_t i, number = fault->all_behaviours ? G_N_ELEMENTS(behaviours) : 1;
+
+    for (i = 0; i < number; i++) {
+        /* for as long as the tests run */
+        VFIOUserMigrationTest *test = g_new(VFIOUserMigrationTest, 1);
+        g_autofree char *path = g_strdup_printf("/vfio-user/fault/%s/%s",
+                                                fault->path,
+                                                behaviours[i].name);
+
+        *test = fault->test;
+        adapt(test, behaviours[i].value);
+        vfio_user_test_add(path, vfio_user_test_migration, test);
+    }
+}
+
+void vfio_user_test_add_fault(void)
+{
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(migrations); i++) {
+        add_migration(&migrations[i]);
+    }
+    for (i = 0; i < G_N_ELEMENTS(losses); i++) {
+        g_autofree char *path = g_strdup_printf("/vfio-user/fault/%s",
+                                                losses[i].path);
+
+        vfio_user_test_add(path, test_fault_loss, &losses[i]);
+    }
+    vfio_user_test_add("/vfio-user/fault/stop-without-server",
+                       test_fault_stop_without_server, NULL);
+    for (i = 0; i < G_N_ELEMENTS(behaviours); i++) {
+        g_autofree char *path = g_strdup_printf(
+            "/vfio-user/fault/cont-refused/%s", behaviours[i].name);
+
+        vfio_user_test_add(path, test_fault_cont_refused, &behaviours[i]);
+    }
+    for (i = 0; i < G_N_ELEMENTS(behaviours); i++) {
+        g_autofree char *path = g_strdup_printf(
+            "/vfio-user/fault/destination-refuses/%s", behaviours[i].name);
+
+        vfio_user_test_add(path, test_fault_destination_refuses,
+                           &behaviours[i]);
+    }
+}
