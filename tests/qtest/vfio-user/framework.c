@@ -341,13 +341,27 @@ void vfio_user_test_qmp_error(VFIOUserTestVM *vm, const char *text,
     qobject_unref(answer);
 }
 
-void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status)
+static char *query_status(VFIOUserTestVM *vm)
 {
     QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-status'}");
+    char *status = g_strdup(qdict_get_str(qdict_get_qdict(answer, "return"),
+                                          "status"));
 
-    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(answer, "return"), "status"),
-                    ==, status);
     qobject_unref(answer);
+    return status;
+}
+
+void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
+    g_autofree char *now = query_status(vm);
+
+    while (!g_str_equal(now, status) && g_get_monotonic_time() < deadline) {
+        g_free(now);
+        now = query_status(vm);
+    }
+    g_assert_cmpstr(now, ==, status);
 }
 
 void vfio_user_test_assert_property(VFIOUserTestVM *vm, const char *name,

@@ -101,7 +101,10 @@ void vfio_user_test_qmp(VFIOUserTestVM *vm, const char *fmt, ...)
 void vfio_user_test_qmp_error(VFIOUserTestVM *vm, const char *text,
                               const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 
-/* query-status must say @status ("running"). */
+/*
+ * query-status must say @status ("running"), soon: a migration is over before
+ * the VM is where it ends.
+ */
 void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status);
 
 /* A property of dev0, a string or a number, must be @expected as a text. */

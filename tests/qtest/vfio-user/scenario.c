@@ -409,14 +409,34 @@ static void assert_data(Stage *stage)
     }
 }
 
+/*
+ * A migration has failed before all has been told to the devices, and QEMU
+ * does not say when that is done. Wait for it, and for what must not follow.
+ */
+static void wait_story(VFIOUserTestVM *vm, unsigned from, const char *expected)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
+    bool told = false;
+
+    while (vm->qts && !told && g_get_monotonic_time() < deadline) {
+        g_autofree char *story = vfio_user_test_story(vm, from);
+
+        told = g_str_equal(story, expected);
+        vfio_user_test_settle(vm);
+    }
+}
+
 /* What the server saw, which is compared; to be freed with g_free(). */
 static char *assert_story(Stage *stage, VFIOUserTestVM *vm, unsigned from,
                           const char *expected)
 {
-    char *story = vfio_user_test_story(vm, from);
     const char *mark;
     unsigned refusals = 0;
+    char *story;
 
+    wait_story(vm, from, expected);
+    story = vfio_user_test_story(vm, from);
     g_test_message("%s: %s", vm->name, story);
     g_assert_cmpstr(story, ==, expected);
     for (mark = story; (mark = strchr(mark, '!')); mark++) {
