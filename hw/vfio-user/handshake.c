@@ -135,6 +135,9 @@ VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
 
     socket = connect_address(config->address, timeout_ms, errp);
     if (!socket) {
+        if (config->request_release) {
+            config->request_release(config->request_opaque);
+        }
         error_prepend(errp, "%s: ", config->name);
         return NULL;
     }

@@ -42,8 +42,10 @@ struct VFIOUserSession {
     char *name;
     uint32_t timeout_ms[VFIO_USER_DEADLINE__MAX];
     VFIOUserDeadNotify *dead;
-    VFIOUserRequestHandler *request;
     void *opaque;
+    VFIOUserRequestHandler *request;
+    void *request_opaque;
+    GDestroyNotify request_release;
     VFIOUserChannel *channel;
     VFIOUserCaps ours;
     VFIOUserCaps caps;

@@ -158,7 +158,8 @@ static void handle_command(VFIOUserSession *session,
     session->commands++;
     if (session->request &&
         qatomic_read(&session->state) == SESSION_READY) {
-        error = session->request(session->opaque, header, command, payload);
+        error = session->request(session->request_opaque, header, command,
+                                 payload);
     }
     trace_vfio_user_recv_request(session->name,
                                  vfio_user_command_name(header->command),

@@ -25,6 +25,9 @@ static void session_free(VFIOUserSession *session)
     if (session->watch_epoll >= 0) {
         close(session->watch_epoll);
     }
+    if (session->request_release) {
+        session->request_release(session->request_opaque);
+    }
     event_notifier_cleanup(&session->kick);
     vfio_user_channel_free(session->channel);
     qemu_cond_destroy(&session->changed);
@@ -52,8 +55,10 @@ VFIOUserSession *vfio_user_session_new(const VFIOUserSessionConfig *config,
         session->timeout_ms[i] = config->timeout_ms[i] ?: defaults[i];
     }
     session->dead = config->dead;
-    session->request = config->request;
     session->opaque = config->opaque;
+    session->request = config->request;
+    session->request_opaque = config->request_opaque;
+    session->request_release = config->request_release;
     vfio_user_caps_init_client(&session->ours);
     vfio_user_caps_init_default(&session->caps);
     session->watch_epoll = -1;

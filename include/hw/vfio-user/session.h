@@ -76,15 +76,23 @@ typedef struct VFIOUserSessionConfig {
     const char *name;               /* "vfio-user:<socket>", copied */
     uint32_t timeout_ms[VFIO_USER_DEADLINE__MAX];   /* 0: the default */
     VFIOUserDeadNotify *dead;       /* may be NULL */
+    void *opaque;                   /* of dead */
     VFIOUserRequestHandler *request;    /* NULL: all are refused, ENOTSUP */
-    void *opaque;                   /* of dead and request */
+    void *request_opaque;           /* of request */
+    /*
+     * Called once with request_opaque when no handler runs any more nor will
+     * run, be it that connect fails or long after close.  Any thread, with or
+     * without the BQL.  May be NULL.
+     */
+    GDestroyNotify request_release;
 } VFIOUserSessionConfig;
 
 /*
  * Connect and negotiate ("VERSION"), within the MAP deadline for each of the
  * two.  Main thread with the BQL held.  @config is borrowed.  Returns a READY
  * session to be closed with vfio_user_session_close(), or NULL with @errp
- * set; then nothing remains and no callback has been or will be called.
+ * set; then nothing remains, request_release has been called, and no other
+ * callback has been or will be.
  */
 VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
                                            Error **errp);

@@ -22,6 +22,14 @@ static int count_fds(void)
     return count;
 }
 
+/* Connects whose handler has not been released; at the end of a test, none */
+static int handlers;
+
+static void release_handler(void *opaque)
+{
+    qatomic_dec(&handlers);
+}
+
 void wait_for(QemuSemaphore *sem)
 {
     g_assert_cmpint(qemu_sem_timedwait(sem, PATIENCE_MS), ==, 0);
@@ -78,14 +86,17 @@ VFIOUserSession *peer_connect(Peer *peer, Error **errp)
         .address = &address,
         .name = peer->name,
         .dead = peer->dead,
-        .request = peer->request,
         .opaque = peer->opaque,
+        .request = peer->request,
+        .request_opaque = peer->opaque,
+        .request_release = release_handler,
     };
 
     config.timeout_ms[VFIO_USER_DEADLINE_REGISTER] =
         peer->timeout_ms ?: 10 * PATIENCE_MS;
     config.timeout_ms[VFIO_USER_DEADLINE_MAP] =
         peer->connect_timeout_ms ?: 10 * PATIENCE_MS;
+    qatomic_inc(&handlers);
     peer->session = vfio_user_session_connect(&config, errp);
     return peer->session;
 }
@@ -110,6 +121,7 @@ void peer_stop(Peer *peer)
     vfio_user_session_close(peer->session);
     /* It frees what it has seen, such as deleted bottom halves. */
     main_loop_idle();
+    g_assert_cmpint(qatomic_read(&handlers), ==, 0);
     if (peer->script) {
         qemu_thread_join(&peer->thread);
     }
