@@ -209,6 +209,8 @@ static bool caps_parse_root(QDict *root, VFIOUserCaps *caps, Error **errp)
         return false;
     }
     caps->migration = migration != NULL;
+    caps->max_bitmap_size_told = migration &&
+                                 qdict_haskey(migration, "max_bitmap_size");
 
     for (size_t i = 0; i < ARRAY_SIZE(caps_numbers); i++) {
         const CapsNumber *number = &caps_numbers[i];

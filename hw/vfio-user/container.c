@@ -11,11 +11,29 @@
 #include "sysemu/reset.h"
 #include "container-internal.h"
 
+/* .dirty_pages is not used: what the listener does for it is done here. */
 static const VFIOContainerIOOps vfio_user_container_io_ops = {
     .dma_map = vfio_user_container_dma_map,
     .dma_unmap = vfio_user_container_dma_unmap,
-    .dirty_pages = vfio_user_container_dirty_pages,
 };
+
+/*
+ * hw/vfio's, but requests of a memory transaction are sent one behind the
+ * other, and all bitmaps are asked for at once.
+ */
+static MemoryListener vfio_user_container_listener(void)
+{
+    MemoryListener listener = vfio_memory_listener;
+
+    listener.name = "vfio-user";
+    listener.begin = vfio_user_container_begin;
+    listener.commit = vfio_user_container_commit;
+    listener.log_global_start = vfio_user_container_log_global_start;
+    listener.log_global_stop = vfio_user_container_log_global_stop;
+    listener.log_sync = NULL;
+    listener.log_sync_global = vfio_user_container_log_sync_global;
+    return listener;
+}
 
 static void vfio_user_container_init(VFIOUserContainer *user,
                                      VFIOUserDevice *device, AddressSpace *as)
@@ -27,6 +45,7 @@ static void vfio_user_container_init(VFIOUserContainer *user,
     user->space.as = as;
     QTAILQ_INIT(&user->mappings);
     QTAILQ_INIT(&user->late_unmaps);
+    QTAILQ_INIT(&user->requests);
     container->space = &user->space;
     container->fd = -1;
     container->io_ops = &vfio_user_container_io_ops;
@@ -34,7 +53,6 @@ static void vfio_user_container_init(VFIOUserContainer *user,
     container->pgsizes = caps->pgsizes;
     container->dma_max_mappings = caps->max_dma_maps;
     container->dirty_pgsizes = qemu_real_host_page_size();
-    container->max_dirty_bitmap_size = caps->max_bitmap_size;
     container->dirty_pages_supported = caps->migration &&
         caps->migration_pgsize == qemu_real_host_page_size();
     QLIST_INIT(&container->giommu_list);
@@ -84,8 +102,9 @@ static void vfio_user_container_free(VFIOUserContainer *user)
 
 VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
                                                VFIODevice *vbasedev,
-                                               AddressSpace *as, bool secure,
-                                               Error **errp)
+                                               AddressSpace *as,
+                                               VFIOUserDMATable *table,
+                                               bool secure, Error **errp)
 {
     VFIOUserContainer *user;
     int ret;
@@ -99,11 +118,12 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
     }
     user = g_new0(VFIOUserContainer, 1);
     user->secure = secure;
+    user->table = table;
     user->vbasedev = vbasedev;
     vfio_user_container_init(user, device, as);
     vfio_user_container_add_group(user, vbasedev);
 
-    user->container.listener = vfio_memory_listener;
+    user->container.listener = vfio_user_container_listener();
     memory_listener_register(&user->container.listener, as);
     if (user->container.error) {
         error_propagate(errp, user->container.error);
@@ -112,6 +132,7 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
     }
     user->container.initialized = true;
     device->resume_dma = vfio_user_container_resumed;
+    device->settle_dma = vfio_user_container_settled;
     return user;
 }
 
@@ -122,6 +143,7 @@ void vfio_user_container_disconnect(VFIOUserContainer *user,
         return;
     }
     user->device->resume_dma = NULL;
+    user->device->settle_dma = NULL;
     memory_listener_unregister(&user->container.listener);
     vfio_user_container_del_group(user, vbasedev);
     vfio_user_container_free(user);

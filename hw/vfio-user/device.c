@@ -7,8 +7,11 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
+#include "qemu/lockable.h"
 #include "qemu/units.h"
 #include "device-internal.h"
+#include "migration/migration.h"
+#include "migration/qemu-file.h"
 #include "trace.h"
 
 int vfio_user_device_errno(int ret)
@@ -27,6 +30,22 @@ void vfio_user_device_report(VFIOUserDevice *device, Error *err)
     } else {
         error_report_err(err);
     }
+}
+
+void vfio_user_device_fail_migration(VFIODevice *vbasedev, int ret,
+                                     const Error *err)
+{
+    MigrationState *ms = migrate_get_current();
+    Error *reason = NULL;
+
+    error_setg(&reason, "%s: %s", vbasedev->name, error_get_pretty(err));
+    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
+        if (ms->to_dst_file) {
+            migrate_set_error(ms, reason);
+            qemu_file_set_error(ms->to_dst_file, ret);
+        }
+    }
+    error_free(reason);
 }
 
 int vfio_user_device_fail(VFIOUserDevice *device, int ret, Error *err)
@@ -259,6 +278,9 @@ static ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
     region = vfio_user_device_region(device, off, size, &offset);
     if (!region) {
         return vfio_user_device_errno(-EINVAL);
+    }
+    if (region->migration && !offset && device->settle_dma) {
+        device->settle_dma(vbasedev);
     }
     for (done = 0; done < size; done += piece) {
         Error *err = NULL;

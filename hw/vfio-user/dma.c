@@ -8,78 +8,142 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
 #include "container-internal.h"
-#include "trace.h"
 
 /*
- * The fd and offset that show the server the memory at @vaddr, or -1: only
- * shared memory looks the same from there as from here.
+ * The fd that shows the server the memory of @mr, or -1: only shared memory
+ * looks the same from there as from here.
  */
-static int vfio_user_container_find_fd(VFIOUserContainer *user, void *vaddr,
-                                       uint64_t *fd_offset)
+static int vfio_user_container_find_fd(VFIOUserContainer *user,
+                                       MemoryRegion *mr)
 {
-    MemoryRegion *mr;
-    ram_addr_t offset;
-
-    *fd_offset = 0;
-    RCU_READ_LOCK_GUARD();
-    mr = memory_region_from_host(vaddr, &offset);
-    if (!mr || user->secure || !mr->ram_block ||
-        !qemu_ram_is_shared(mr->ram_block) || memory_region_get_fd(mr) < 0) {
+    if (user->secure || !mr->ram_block ||
+        !qemu_ram_is_shared(mr->ram_block)) {
         return -1;
     }
-    *fd_offset = offset;
     return memory_region_get_fd(mr);
 }
 
-/* Tell the server of @mapping. */
-static int vfio_user_container_map_one(VFIOUserContainer *user,
-                                       const VFIOUserMapping *mapping,
-                                       Error **errp)
-{
-    VFIOUserDMAMap request;
-    VFIOUserCall call = {
-        .command = VFIO_USER_DMA_MAP,
-        .deadline = VFIO_USER_DEADLINE_MAP,
-        .head = &request,
-        .head_size = sizeof(request),
-        .fds = &mapping->fd,
-        .num_fds = mapping->fd >= 0,
-    };
-    int ret;
-
-    vfio_user_wire_put_dma_map(&request, mapping->flags, mapping->fd_offset,
-                               mapping->iova, mapping->size);
-    ret = vfio_user_session_call(user->device->session, &call, errp);
-    vfio_user_msg_free(call.reply);
-    trace_vfio_user_dma_map(mapping->iova, mapping->size, mapping->fd_offset,
-                            mapping->fd, ret);
-    if (ret) {
-        error_prepend(errp, "memory at 0x%" PRIx64 ", size 0x%" PRIx64
-                      ", is out of the device's reach: ",
-                      (uint64_t)mapping->iova, (uint64_t)mapping->size);
-    }
-    return ret;
-}
-
+/*
+ * What @map is about, or NULL: another device's mapped registers are no
+ * memory, and have no fd that could be passed on.
+ */
 static VFIOUserMapping *
 vfio_user_container_new_mapping(VFIOUserContainer *user,
                                 const struct vfio_iommu_type1_dma_map *map)
 {
-    VFIOUserMapping *mapping = g_new0(VFIOUserMapping, 1);
+    VFIOUserMapping *mapping;
+    MemoryRegion *mr;
+    ram_addr_t offset;
 
+    RCU_READ_LOCK_GUARD();
+    mr = memory_region_from_host((void *)(uintptr_t)map->vaddr, &offset);
+    if (!mr || memory_region_is_ram_device(mr)) {
+        return NULL;
+    }
+    /* with a vIOMMU the guest may keep mapped what has been unplugged */
+    memory_region_ref(mr);
+    mapping = g_new0(VFIOUserMapping, 1);
     mapping->iova = map->iova;
     mapping->size = map->size;
     mapping->flags =
         (map->flags & VFIO_DMA_MAP_FLAG_READ ? VFIO_USER_DMA_MAP_READ : 0) |
         (map->flags & VFIO_DMA_MAP_FLAG_WRITE ? VFIO_USER_DMA_MAP_WRITE : 0);
-    mapping->fd = vfio_user_container_find_fd(user,
-                                              (void *)(uintptr_t)map->vaddr,
-                                              &mapping->fd_offset);
+    mapping->mr = mr;
+    mapping->offset = offset;
+    mapping->fd = vfio_user_container_find_fd(user, mr);
     return mapping;
+}
+
+static void vfio_user_mapping_unref_mr(void *opaque)
+{
+    memory_region_unref(opaque);
+}
+
+void vfio_user_mapping_free(VFIOUserMapping *mapping)
+{
+    /* The last reference may take a device with it. */
+    if (qemu_mutex_iothread_locked()) {
+        memory_region_unref(mapping->mr);
+    } else {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(),
+                                vfio_user_mapping_unref_mr, mapping->mr);
+    }
+    g_free(mapping);
+}
+
+static void vfio_user_container_take_off(VFIOUserContainer *user,
+                                         VFIOUserMapping *mapping)
+{
+    QTAILQ_REMOVE(&user->mappings, mapping, next);
+    user->num_mappings--;
+    if (mapping->told) {
+        vfio_user_dma_table_remove(user->table, mapping->iova, mapping->size);
+    }
+}
+
+void vfio_user_container_refused(VFIOUserContainer *user,
+                                 VFIOUserMapping *mapping, int ret,
+                                 Error *err)
+{
+    VFIOContainer *container = &user->container;
+
+    error_prepend(&err, "memory at 0x%" PRIx64 ", size 0x%" PRIx64
+                  ", is out of the device's reach as mapping %u: ",
+                  (uint64_t)mapping->iova, (uint64_t)mapping->size,
+                  mapping->number);
+    vfio_user_container_take_off(user, mapping);
+    vfio_user_mapping_free(mapping);
+    if (container->initialized) {
+        vfio_user_device_report(user->device, err);
+    } else if (!container->error) {
+        error_propagate(&container->error, err);
+    } else {
+        error_free(err);
+    }
+}
+
+/* Does the server hold so many mappings?  Only some tell. */
+static int vfio_user_container_check_room(VFIOUserContainer *user,
+                                          VFIOUserMapping *mapping)
+{
+    const VFIOUserCaps *caps = vfio_user_session_caps(user->device->session);
+    Error *err = NULL;
+
+    if (user->num_mappings <= caps->max_dma_maps) {
+        return 0;
+    }
+    error_setg(&err, "server holds no more mappings (max_dma_maps %" PRIu64
+               ")", caps->max_dma_maps);
+    vfio_user_container_refused(user, mapping, -ENOSPC, err);
+    return -ENOSPC;
+}
+
+static int vfio_user_container_add(VFIOUserContainer *user,
+                                   VFIOUserMapping *mapping)
+{
+    bool stopped = vfio_migration_lock_stopped(user->vbasedev);
+    int ret;
+
+    QTAILQ_INSERT_TAIL(&user->mappings, mapping, next);
+    mapping->number = ++user->num_mappings;
+    user->batched |= user->batching;
+    ret = vfio_user_container_check_room(user, mapping);
+    if (!ret && vfio_user_container_is_logged(user, mapping)) {
+        vfio_user_container_check_bitmap(user, mapping);
+    }
+    if (!ret && !stopped) {
+        ret = vfio_user_container_send_map(user, mapping);
+        if (!ret && !user->batching) {
+            ret = vfio_user_container_settle(user);
+        }
+    }
+    vfio_migration_unlock_stopped(user->vbasedev);
+    return ret;
 }
 
 int vfio_user_container_dma_map(VFIOContainer *container,
@@ -87,145 +151,109 @@ int vfio_user_container_dma_map(VFIOContainer *container,
 {
     VFIOUserContainer *user = vfio_user_container(container);
     VFIOUserMapping *mapping;
-    Error *err = NULL;
-    int ret = 0;
+    int ret;
 
     if (vfio_user_session_is_dead(user->device->session)) {
         return 0;
     }
     mapping = vfio_user_container_new_mapping(user, map);
-    if (!vfio_migration_lock_stopped(user->vbasedev)) {
-        ret = vfio_user_container_map_one(user, mapping, &err);
-        mapping->told = !ret;
+    if (!mapping) {
+        return 0;
     }
-    if (ret) {
-        g_free(mapping);
-    } else {
-        QTAILQ_INSERT_TAIL(&user->mappings, mapping, next);
+    ret = vfio_user_container_add(user, mapping);
+    /*
+     * In a memory transaction hw/vfio would stop QEMU, which the guest has not
+     * deserved; the failure has been reported, or is in container->error.
+     */
+    if (user->batching || vfio_user_session_is_dead(user->device->session)) {
+        return 0;
     }
-    vfio_migration_unlock_stopped(user->vbasedev);
-    if (ret && !container->initialized) {
-        if (!container->error) {
-            error_propagate(&container->error, err);
-        } else {
-            error_free(err);
-        }
-        errno = -ret;
-        return ret;
+    if (ret == -EBUSY) {
+        ret = -EIO;     /* hw/vfio would try again */
     }
-    /* on failure hw/vfio would stop QEMU, which the guest has not deserved */
-    if (ret) {
-        error_report_err(err);
-    }
-    return 0;
-}
-
-/* Unmap; @bitmap, if any, is for the pages that turn out to be dirty. */
-static int vfio_user_container_unmap_one(VFIOUserContainer *user,
-                                         const VFIOUserMapping *mapping,
-                                         uint64_t pgsize, uint8_t *bitmap,
-                                         Error **errp)
-{
-    VFIOUserDMAUnmapBitmap request;
-    VFIOUserCall call = {
-        .command = VFIO_USER_DMA_UNMAP,
-        .deadline = VFIO_USER_DEADLINE_MAP,
-        .head = &request,
-        .head_size = bitmap ? sizeof(request) : sizeof(request.unmap),
-        .max_reply = sizeof(request),
-    };
-    g_autoptr(VFIOUserMsg) reply = NULL;
-    bool good;
-    int ret;
-
-    if (bitmap) {
-        call.max_reply += vfio_user_wire_bitmap_size(mapping->size, pgsize);
-        vfio_user_wire_put_dma_unmap_bitmap(&request, mapping->iova,
-                                            mapping->size, pgsize);
-    } else {
-        vfio_user_wire_put_dma_unmap(&request.unmap, 0, mapping->iova,
-                                     mapping->size);
-    }
-    ret = vfio_user_session_call(user->device->session, &call, errp);
-    reply = call.reply;
-    trace_vfio_user_dma_unmap(mapping->iova, mapping->size, !!bitmap, ret);
-    if (ret) {
-        return ret;
-    }
-    good = bitmap ?
-           vfio_user_wire_get_dma_unmap_bitmap(
-               vfio_user_call_payload(&call),
-               vfio_user_call_payload_size(&call), mapping->iova,
-               mapping->size, pgsize, bitmap, errp) :
-           vfio_user_wire_get_dma_unmap(
-               vfio_user_call_payload(&call),
-               vfio_user_call_payload_size(&call), mapping->iova,
-               mapping->size, errp);
-    return good ? 0 : vfio_user_device_protocol_error(user->device,
-                                                      call.command, errp);
+    errno = -ret;
+    return ret;
 }
 
 /*
- * Unmap @mapping, which is off the list and is taken over.  With @wanted, the
- * bitmap that begins at @start gets its pages.
+ * Unmap @mapping, which is taken over.  For DMA by message it is gone when this
+ * returns, whenever the server learns of it.
  */
 static void vfio_user_container_unmap(VFIOUserContainer *user,
-                                      VFIOUserMapping *mapping, bool stopped,
-                                      hwaddr start,
-                                      struct vfio_bitmap *wanted)
+                                      VFIOUserMapping *mapping, bool stopped)
 {
-    bool ask = wanted && mapping->told && mapping->fd >= 0;
-    bool known = false;
-    g_autofree uint8_t *bitmap = NULL;
-    Error *err = NULL;
+    bool dead = vfio_user_session_is_dead(user->device->session);
 
-    if (ask) {
-        bitmap = g_malloc0(vfio_user_wire_bitmap_size(mapping->size,
-                                                      wanted->pgsize));
+    vfio_user_container_take_off(user, mapping);
+    if (mapping->told && !dead && !stopped) {
+        vfio_user_container_send_unmap(user, mapping);
+        return;
     }
-    if (mapping->told && !stopped &&
-        !vfio_user_session_is_dead(user->device->session)) {
-        known = !vfio_user_container_unmap_one(user, mapping,
-                                               ask ? wanted->pgsize : 0,
-                                               bitmap, &err);
-        vfio_user_device_report(user->device, err);
+    /* its RAM may be another mapping's too, or another's tomorrow */
+    if (mapping->told && vfio_user_container_is_logged(user, mapping)) {
+        vfio_user_mapping_mark_dirty(mapping, NULL);
     }
-    if (ask) {
-        vfio_user_container_merge_dirty((unsigned long *)wanted->data,
-                                        (mapping->iova - start) /
-                                        wanted->pgsize, known ? bitmap : NULL,
-                                        mapping->size / wanted->pgsize);
-    }
-    if (mapping->told && stopped) {
+    if (mapping->told && !dead) {
         QTAILQ_INSERT_TAIL(&user->late_unmaps, mapping, next);
     } else {
-        g_free(mapping);
+        vfio_user_mapping_free(mapping);
     }
 }
 
-/* hw/vfio may take away more at once than it gave: each mapping by itself. */
+/*
+ * hw/vfio may take away more at once than it gave: each mapping by itself.
+ * It need not ask for a bitmap, see vfio_user_container_send_unmap().
+ */
 int vfio_user_container_dma_unmap(VFIOContainer *container,
                                   struct vfio_iommu_type1_dma_unmap *un)
 {
     VFIOUserContainer *user = vfio_user_container(container);
-    struct vfio_bitmap *wanted = NULL;
     hwaddr last = un->iova + (un->size - 1);
     VFIOUserMapping *mapping, *tmp;
     bool stopped = vfio_migration_lock_stopped(user->vbasedev);
 
-    if (un->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
-        wanted = (struct vfio_bitmap *)un->data;
+    user->batched |= user->batching;
+    /* a mapping is to be no longer in flight, and may turn out to be none */
+    if (user->num_map_requests) {
+        vfio_user_container_settle(user);
     }
     QTAILQ_FOREACH_SAFE(mapping, &user->mappings, next, tmp) {
         if (mapping->iova >= un->iova &&
             mapping->iova + (mapping->size - 1) <= last) {
-            QTAILQ_REMOVE(&user->mappings, mapping, next);
-            vfio_user_container_unmap(user, mapping, stopped, un->iova,
-                                      wanted);
+            vfio_user_container_unmap(user, mapping, stopped);
         }
+    }
+    if (!user->batching) {
+        vfio_user_container_settle(user);
     }
     vfio_migration_unlock_stopped(user->vbasedev);
     return 0;
+}
+
+void vfio_user_container_begin(MemoryListener *listener)
+{
+    vfio_user_container_of_listener(listener)->batching = true;
+}
+
+void vfio_user_container_commit(MemoryListener *listener)
+{
+    VFIOUserContainer *user = vfio_user_container_of_listener(listener);
+
+    user->batching = false;
+    if (!user->batched) {
+        return;
+    }
+    user->batched = false;
+    vfio_migration_lock_stopped(user->vbasedev);
+    vfio_user_container_settle(user);
+    vfio_migration_unlock_stopped(user->vbasedev);
+}
+
+/* A server need not do in order what it was asked in order. */
+void vfio_user_container_settled(VFIODevice *vbasedev)
+{
+    vfio_user_container_settle(vfio_user_container(
+                                   vbasedev->group->container));
 }
 
 /* What has gone makes room for what has come. */
@@ -236,21 +264,15 @@ void vfio_user_container_resumed(VFIODevice *vbasedev)
 
     QTAILQ_FOREACH_SAFE(mapping, &user->late_unmaps, next, tmp) {
         QTAILQ_REMOVE(&user->late_unmaps, mapping, next);
-        vfio_user_container_unmap(user, mapping, false, 0, NULL);
+        vfio_user_container_send_unmap(user, mapping);
     }
+    vfio_user_container_settle(user);
     QTAILQ_FOREACH_SAFE(mapping, &user->mappings, next, tmp) {
-        Error *err = NULL;
-
-        if (mapping->told) {
-            continue;
-        }
-        mapping->told = !vfio_user_container_map_one(user, mapping, &err);
-        vfio_user_device_report(user->device, err);
         if (!mapping->told) {
-            QTAILQ_REMOVE(&user->mappings, mapping, next);
-            g_free(mapping);
+            vfio_user_container_send_map(user, mapping);
         }
     }
+    vfio_user_container_settle(user);
 }
 
 void vfio_user_container_drop_mappings(VFIOUserContainer *user)
@@ -258,11 +280,11 @@ void vfio_user_container_drop_mappings(VFIOUserContainer *user)
     VFIOUserMapping *mapping, *tmp;
 
     QTAILQ_FOREACH_SAFE(mapping, &user->mappings, next, tmp) {
-        QTAILQ_REMOVE(&user->mappings, mapping, next);
-        g_free(mapping);
+        vfio_user_container_take_off(user, mapping);
+        vfio_user_mapping_free(mapping);
     }
     QTAILQ_FOREACH_SAFE(mapping, &user->late_unmaps, next, tmp) {
         QTAILQ_REMOVE(&user->late_unmaps, mapping, next);
-        g_free(mapping);
+        vfio_user_mapping_free(mapping);
     }
 }

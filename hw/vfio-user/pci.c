@@ -10,17 +10,15 @@
 #include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
 #include "qemu/error-report.h"
-#include "qemu/lockable.h"
 #include "qemu/module.h"
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/vfio/pci.h"
 #include "hw/vfio-user/container.h"
 #include "hw/vfio-user/device.h"
+#include "hw/vfio-user/incoming.h"
 #include "migration/blocker.h"
-#include "migration/migration.h"
 #include "migration/misc.h"
-#include "migration/qemu-file.h"
 
 #define TYPE_VFIO_USER_PCI "vfio-user-pci"
 OBJECT_DECLARE_SIMPLE_TYPE(VFIOUserPCIDevice, VFIO_USER_PCI)
@@ -30,6 +28,7 @@ struct VFIOUserPCIDevice {
     VFIOPCIDevice device;
     VFIOUserDevice user;
     VFIOUserContainer *container;
+    VFIOUserDMATable *table;    /* the session has a reference too */
     char *session_name;
     Notifier migration_end;     /* registered while notify is set */
 
@@ -79,24 +78,6 @@ static void vfio_user_pci_migration_end(Notifier *notifier, void *data)
     }
 }
 
-/* End a migration that is under way: what it is to save is lost. */
-static void vfio_user_pci_fail_migration(VFIOUserPCIDevice *udev)
-{
-    MigrationState *ms = migrate_get_current();
-    const Error *reason = vfio_user_session_reason(udev->user.session);
-    Error *err = NULL;
-
-    error_setg(&err, "%s: %s", udev->device.vbasedev.name,
-               error_get_pretty(reason));
-    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
-        if (ms->to_dst_file) {
-            migrate_set_error(ms, err);
-            qemu_file_set_error(ms->to_dst_file, -ENOTCONN);
-        }
-    }
-    error_free(err);
-}
-
 /*
  * The one line that says the device is gone.  While a migration is under way
  * there can be no blocker: it fails now, and the blocker comes at its end.
@@ -112,7 +93,7 @@ static void vfio_user_pci_lost(void *opaque, const Error *reason)
         vfio_user_pci_block_migration(udev)) {
         return;
     }
-    vfio_user_pci_fail_migration(udev);
+    vfio_user_device_fail_migration(vbasedev, -ENOTCONN, reason);
     udev->migration_end.notify = vfio_user_pci_migration_end;
     add_migration_state_change_notifier(&udev->migration_end);
 }
@@ -124,6 +105,8 @@ static void vfio_user_pci_disconnect(VFIOUserPCIDevice *udev)
     udev->container = NULL;
     vfio_user_session_close(udev->user.session);
     udev->user.session = NULL;
+    vfio_user_dma_table_unref(udev->table);
+    udev->table = NULL;
 }
 
 static bool vfio_user_pci_connect(VFIOUserPCIDevice *udev, Error **errp)
@@ -139,10 +122,18 @@ static bool vfio_user_pci_connect(VFIOUserPCIDevice *udev, Error **errp)
         },
         .dead = vfio_user_pci_lost,
         .opaque = udev,
+        .request = vfio_user_incoming_request,
+        .request_release = vfio_user_dma_table_unref,
     };
 
+    udev->table = vfio_user_dma_table_new();
+    config.request_opaque = vfio_user_dma_table_ref(udev->table);
     udev->user.session = vfio_user_session_connect(&config, errp);
-    return udev->user.session != NULL;
+    if (!udev->user.session) {
+        vfio_user_pci_disconnect(udev);
+        return false;
+    }
+    return true;
 }
 
 /* A server that has nothing to migrate need not be asked to. */
@@ -169,6 +160,7 @@ static bool vfio_user_pci_set_up(VFIOUserPCIDevice *udev, Error **errp)
     vbasedev->bulk_timeout_ms = udev->bulk_timeout ?:
                                 VFIO_USER_DEFAULT_BULK_TIMEOUT;
     udev->container = vfio_user_container_connect(&udev->user, vbasedev, as,
+                                                  udev->table,
                                                   udev->secure_dma, errp);
     return udev->container != NULL;
 }

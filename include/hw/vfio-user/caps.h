@@ -19,6 +19,7 @@ typedef struct VFIOUserCaps {
     bool migration;                 /* it can migrate */
     uint64_t migration_pgsize;      /* bytes for one bit of a dirty bitmap */
     uint64_t max_bitmap_size;       /* bytes of one dirty bitmap */
+    bool max_bitmap_size_told;      /* a server stated the one before */
 } VFIOUserCaps;
 
 /*

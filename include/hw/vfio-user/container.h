@@ -9,6 +9,7 @@
 
 #include "hw/vfio/vfio-common.h"
 #include "hw/vfio-user/device.h"
+#include "hw/vfio-user/incoming.h"
 
 typedef struct VFIOUserContainer VFIOUserContainer;
 
@@ -16,7 +17,8 @@ typedef struct VFIOUserContainer VFIOUserContainer;
  * Give the server of @device access to @as: make a container and a group of
  * one for @vbasedev, put the group where hw/vfio looks for groups, and map
  * what RAM there is.  Memory goes along as fds unless @secure, or where it
- * has none that shows what QEMU writes.  @device must outlive the container.
+ * has none that shows what QEMU writes; all of it is kept in @table, for the
+ * server to reach by message.  @device and @table must outlive the container.
  * BQL held, main thread.
  *
  * Returns NULL with @errp set when a mapping fails; nothing remains then.
@@ -24,8 +26,9 @@ typedef struct VFIOUserContainer VFIOUserContainer;
  */
 VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
                                                VFIODevice *vbasedev,
-                                               AddressSpace *as, bool secure,
-                                               Error **errp);
+                                               AddressSpace *as,
+                                               VFIOUserDMATable *table,
+                                               bool secure, Error **errp);
 
 /*
  * Take the memory and @vbasedev's group away again; the session may be dead.

@@ -26,8 +26,9 @@ typedef struct VFIOUserRegion {
 typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 
 /*
- * All but @session, which has its own locks, @late_irqs and @resume_dma is set
- * up by vfio_user_device_init() and does not change until cleanup.
+ * All but @session, which has its own locks, @late_irqs, @resume_dma and
+ * @settle_dma is set up by vfio_user_device_init() and does not change until
+ * cleanup.
  */
 typedef struct VFIOUserDevice {
     VFIOUserSession *session;   /* borrowed */
@@ -43,6 +44,11 @@ typedef struct VFIOUserDevice {
      * lock of vfio_migration_lock_stopped() held, by any thread.
      */
     void (*resume_dma)(VFIODevice *vbasedev);
+    /*
+     * Its part before device_state changes: answers that are to come.  The
+     * same otherwise.
+     */
+    void (*settle_dma)(VFIODevice *vbasedev);
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;
@@ -74,6 +80,14 @@ void vfio_user_device_cleanup(VFIOUserDevice *device);
  */
 int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
                                     Error **errp);
+
+/*
+ * Fail the migration under way, if any, for @ret (-errno): query-migrate says
+ * @err behind the name of @vbasedev.  Otherwise without effect.  @err is
+ * borrowed.  Any thread, any lock of this device's.
+ */
+void vfio_user_device_fail_migration(VFIODevice *vbasedev, int ret,
+                                     const Error *err);
 
 /*
  * Print @err, which is freed and may be NULL; but nothing of a lost server,

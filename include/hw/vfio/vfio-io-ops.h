@@ -82,8 +82,9 @@ typedef struct VFIOContainerIOOps {
                    struct vfio_iommu_type1_dma_map *map);
 
     /*
-     * Unmap a range; with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP a
-     * struct vfio_bitmap follows and its buffer is filled in.
+     * Unmap a range; with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, which a
+     * backend without dirty_pages does not get, a struct vfio_bitmap follows
+     * and its buffer is filled in.
      */
     int (*dma_unmap)(VFIOContainer *container,
                      struct vfio_iommu_type1_dma_unmap *unmap);
@@ -91,7 +92,8 @@ typedef struct VFIOContainerIOOps {
     /*
      * Start or stop dirty page tracking, or get the bitmap of a range: a
      * struct vfio_iommu_type1_dirty_bitmap_get follows then, and a page that
-     * might be dirty has its bit set.
+     * might be dirty has its bit set.  NULL for a backend whose container has
+     * a listener that does this itself.
      */
     int (*dirty_pages)(VFIOContainer *container,
                        struct vfio_iommu_type1_dirty_bitmap *dirty);
