@@ -15,6 +15,8 @@ int main(int argc, char **argv)
 
     vfio_user_test_add_connect();
     vfio_user_test_add_device();
+    vfio_user_test_add_dirty();
+    vfio_user_test_add_dma();
     vfio_user_test_add_fault();
     vfio_user_test_add_late();
     vfio_user_test_add_life();

@@ -6,9 +6,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "framework.h"
-#include "libqos/pci.h"
-#include "libqos/pci-pc.h"
+#include "guest.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/pci_regs.h"
 
@@ -16,52 +14,6 @@
 /* Guest addresses, in memory that is nothing but RAM */
 #define BUFFER 0x00300000
 #define MESSAGE 0x00400000
-
-/* A guest with its device enabled and BAR0 mapped */
-typedef struct Guest {
-    VFIOUserTestVM *vm;
-    QPCIBus *bus;
-    QPCIDevice *device;
-    QPCIBar bar0;
-} Guest;
-
-static Guest *guest_start(const char *machine, const char *properties)
-{
-    VFIOUserTestVMConfig config = {
-        .name = "guest", .machine = machine, .device = properties,
-    };
-    Guest *guest = g_new0(Guest, 1);
-
-    guest->vm = vfio_user_test_vm_new(&config);
-    guest->bus = qpci_new_pc(guest->vm->qts, NULL);
-    guest->device = qpci_device_find(guest->bus,
-        QPCI_DEVFN(VFIO_USER_TEST_DEVICE_SLOT, 0));
-    g_assert_nonnull(guest->device);
-    /* the device has no I/O ports, which qpci_device_enable() insists on */
-    qpci_config_writew(guest->device, PCI_COMMAND,
-                       PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-    guest->bar0 = qpci_iomap(guest->device, 0, NULL);
-    return guest;
-}
-
-static void guest_stop(Guest *guest)
-{
-    g_free(guest->device);
-    qpci_free_pc(guest->bus);
-    vfio_user_test_vm_free(guest->vm);
-    g_free(guest);
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_stop)
-
-static uint32_t bar0_readl(Guest *guest, uint64_t offset)
-{
-    return qpci_io_readl(guest->device, guest->bar0, offset);
-}
-
-static void bar0_writel(Guest *guest, uint64_t offset, uint32_t value)
-{
-    qpci_io_writel(guest->device, guest->bar0, offset, value);
-}
 
 static void test_device_config_space(const void *data)
 {
@@ -103,7 +55,7 @@ static void test_device_registers(const void *data)
     QPCIDevice *device = guest->device;
     uint64_t scratch = MOCK_BAR0_SCRATCH;
 
-    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_ID), ==, MOCK_BAR0_ID_VALUE);
+    g_assert_cmphex(guest_readl(guest, MOCK_BAR0_ID), ==, MOCK_BAR0_ID_VALUE);
 
     mock_scratch_set(guest->vm->mock, 3, 0x0123456789abcdefull);
     assert_scratch(guest, 3, 0x0123456789abcdefull);
@@ -145,8 +97,8 @@ static void test_device_posted_write(const void *data)
 {
     g_autoptr(Guest) guest = guest_start(NULL, NULL);
 
-    bar0_writel(guest, MOCK_BAR0_SCRATCH, 0xfeedf00d);
-    bar0_readl(guest, MOCK_BAR0_ID);
+    guest_writel(guest, MOCK_BAR0_SCRATCH, 0xfeedf00d);
+    guest_readl(guest, MOCK_BAR0_ID);
     g_assert_cmphex(mock_scratch_get(guest->vm->mock, 0), ==, 0xfeedf00d);
     g_assert_false(register_write_wants_reply(guest));
 }
@@ -155,7 +107,7 @@ static void test_device_answered_write(const void *data)
 {
     g_autoptr(Guest) guest = guest_start(NULL, "x-no-posted-writes=on");
 
-    bar0_writel(guest, MOCK_BAR0_SCRATCH, 0xfeedf00d);
+    guest_writel(guest, MOCK_BAR0_SCRATCH, 0xfeedf00d);
     g_assert_cmphex(mock_scratch_get(guest->vm->mock, 0), ==, 0xfeedf00d);
     g_assert_true(register_write_wants_reply(guest));
 }
@@ -251,8 +203,8 @@ static void test_device_intx(const void *data)
         g_assert_false(intx_level(guest));
         g_assert_cmpint(mock_raise_irq(mock, MOCK_IRQ_INTX, 0), ==, 0);
         wait_intx(guest, true);
-        g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_INTX_STATUS), ==, 1);
-        bar0_writel(guest, MOCK_BAR0_INTX_STATUS, 1);
+        g_assert_cmphex(guest_readl(guest, MOCK_BAR0_INTX_STATUS), ==, 1);
+        guest_writel(guest, MOCK_BAR0_INTX_STATUS, 1);
         wait_intx(guest, false);
     }
 }
@@ -292,72 +244,23 @@ static void test_device_dma_maps(const void *data)
     g_assert_cmpint(mock_dma_write(mock, 0xfffffff0, &value, 8), ==, -EACCES);
 }
 
-/* No file descriptor leaves QEMU, though the ranges are told */
-static void test_device_dma_secure(const void *data)
-{
-    g_autoptr(Guest) guest = guest_start(NULL, "secure-dma=on");
-    Mock *mock = guest->vm->mock;
-    uint64_t value = 0;
-
-    g_assert_cmpuint(mock_dma_region_count(mock), >, 0);
-    g_assert_cmpint(mock_dma_read(mock, 0, &value, 8), ==, -ENODEV);
-    g_assert_cmpint(mock_dma_read(mock, BUFFER, &value, 8), ==, -ENODEV);
-}
-
-/* The client serves no requests of the server: it says so, and goes on */
-static void test_device_server_request(const void *data)
-{
-    g_autoptr(Guest) guest = guest_start(NULL, NULL);
-    Mock *mock = guest->vm->mock;
-    uint64_t value = 0;
-
-    g_assert_cmpint(mock_dma_read_by_message(mock, BUFFER, &value, 8,
-                                             VFIO_USER_TEST_DEADLINE_MS),
-                    ==, -ENOTSUP);
-    g_assert_cmpint(mock_dma_write_by_message(mock, BUFFER, &value, 8,
-                                              VFIO_USER_TEST_DEADLINE_MS),
-                    ==, -ENOTSUP);
-    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_ID), ==, MOCK_BAR0_ID_VALUE);
-}
-
-static void do_dma(Guest *guest, uint32_t operation)
-{
-    qpci_io_writeq(guest->device, guest->bar0, MOCK_BAR0_DMA_ADDR, BUFFER);
-    bar0_writel(guest, MOCK_BAR0_DMA_LENGTH, 0x100);
-    bar0_writel(guest, MOCK_BAR0_DMA_PATTERN, 0x5a);
-    bar0_writel(guest, MOCK_BAR0_DMA_DOORBELL, operation);
-}
-
 /* The guest has its device do the DMA */
 static void test_device_dma_by_guest(const void *data)
 {
     g_autoptr(Guest) guest = guest_start(NULL, NULL);
     QTestState *qts = guest->vm->qts;
 
-    do_dma(guest, MOCK_DMA_FILL);
-    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
+    guest_dma(guest, BUFFER, 0x100, 0x5a, MOCK_DMA_FILL);
+    g_assert_cmphex(guest_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
     g_assert_cmphex(qtest_readl(qts, BUFFER), ==, 0x5a5a5a5a);
     g_assert_cmphex(qtest_readl(qts, BUFFER + 0xfc), ==, 0x5a5a5a5a);
     g_assert_cmphex(qtest_readl(qts, BUFFER + 0x100), ==, 0);
 
     qtest_writeb(qts, BUFFER, 0x5b);
-    do_dma(guest, MOCK_DMA_SUM);
-    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
-    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_RESULT), ==,
+    guest_dma(guest, BUFFER, 0x100, 0x5a, MOCK_DMA_SUM);
+    g_assert_cmphex(guest_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
+    g_assert_cmphex(guest_readl(guest, MOCK_BAR0_DMA_RESULT), ==,
                     0x5a * 0x100 + 1);
-}
-
-/*
- * The server asks for something before it answers the guest's access, which
- * waits with QEMU's big lock: it must get its answer meanwhile.
- */
-static void test_device_server_request_in_access(const void *data)
-{
-    g_autoptr(Guest) guest = guest_start(NULL, "x-no-posted-writes=on");
-
-    do_dma(guest, MOCK_DMA_FILL | MOCK_DMA_BY_MESSAGE);
-    g_assert_cmphex(bar0_readl(guest, MOCK_BAR0_DMA_STATUS), ==, ENOTSUP);
-    g_assert_cmphex(qtest_readl(guest->vm->qts, BUFFER), ==, 0);
 }
 
 /* --- the life of a device --- */
@@ -415,9 +318,6 @@ static const struct {
     { "intx", test_device_intx },
     { "dma-maps", test_device_dma_maps },
     { "dma-by-guest", test_device_dma_by_guest },
-    { "dma-secure", test_device_dma_secure },
-    { "server-request", test_device_server_request },
-    { "server-request-in-access", test_device_server_request_in_access },
     { "reset", test_device_reset },
     { "unplug", test_device_unplug },
 };

@@ -180,10 +180,11 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
                g_strdup_printf("-incoming unix:%s", vm->migration_path) :
                g_strdup("");
     vm->qts = qtest_initf("-machine %s,memory-backend=ram -m %dM "
-                          "-object memory-backend-memfd,id=ram,size=%d,share=on"
+                          "-object memory-backend-memfd,share=%s,id=ram,size=%d"
                           " -nodefaults -pidfile %s %s %s %s %s",
                           config->machine ?: "q35",
                           VFIO_USER_TEST_RAM_SIZE / (1024 * 1024),
+                          config->private_ram ? "off" : "on",
                           VFIO_USER_TEST_RAM_SIZE, vm->pid_path, device,
                           incoming, config->options ?: "", errors ?: "");
     g_assert_true(g_file_get_contents(vm->pid_path, &pid, NULL, NULL));

@@ -44,6 +44,7 @@ typedef struct VFIOUserTestVMConfig {
     bool incoming;              /* Optional: wait for a migration */
     bool no_device;             /* Optional: without -device */
     bool keep_errors;           /* Optional: for vfio_user_test_errors() */
+    bool private_ram;           /* Optional: guest memory not to be shared */
 } VFIOUserTestVMConfig;
 
 /*
@@ -182,7 +183,8 @@ typedef struct VFIOUserTestPair {
 
 /*
  * Let the source's device write a page of guest memory (bytes of value
- * @pattern at @address), to be found at the destination after a migration.
+ * @pattern at @address), to be found at the destination after a migration. It
+ * writes by message where it has no mapping of the memory.
  */
 void vfio_user_test_dirty_page(VFIOUserTestPair *pair, uint64_t address,
                                uint8_t pattern);
@@ -218,6 +220,7 @@ typedef struct VFIOUserMigrationTest {
     /* Script. Optional; without, both servers behave as libvfio-user v1 does */
     MockBehaviour behaviour;
     bool no_migration;          /* the source's server has no such region */
+    bool private_ram;           /* guest memory not to be shared, both sides */
     MockRule source_rules[VFIO_USER_TEST_MAX_RULES];    /* up to action NONE */
     MockRule destination_rule;
     const char *device;         /* properties, on both sides */
@@ -254,6 +257,8 @@ void vfio_user_test_migration(const void *data);
 /* Registration of the areas */
 void vfio_user_test_add_connect(void);
 void vfio_user_test_add_device(void);
+void vfio_user_test_add_dirty(void);
+void vfio_user_test_add_dma(void);
 void vfio_user_test_add_fault(void);
 void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);

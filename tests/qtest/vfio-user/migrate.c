@@ -26,10 +26,16 @@ void vfio_user_test_dirty_page(VFIOUserTestPair *pair, uint64_t address,
 {
     size_t size = qemu_real_host_page_size();
     g_autofree uint8_t *bytes = g_malloc(size);
+    Mock *mock = pair->source->mock;
+    int error;
 
     memset(bytes, pattern, size);
-    g_assert_cmpint(mock_dma_write(pair->source->mock, address, bytes, size),
-                    ==, 0);
+    error = mock_dma_write(mock, address, bytes, size);
+    if (error == -ENODEV) {
+        error = mock_dma_write_by_message(mock, address, bytes, size,
+                                          VFIO_USER_TEST_DEADLINE_MS);
+    }
+    g_assert_cmpint(error, ==, 0);
     g_hash_table_insert(pair->pages, GSIZE_TO_POINTER(address),
                         GUINT_TO_POINTER(pattern));
 }
@@ -44,6 +50,7 @@ static VFIOUserTestVM *start_vm(const VFIOUserMigrationTest *test,
         .device = test->device,
         .incoming = incoming,
         .keep_errors = incoming && test->destination_error,
+        .private_ram = test->private_ram,
     };
     const MockRule *rules = incoming ? &test->destination_rule :
                                        test->source_rules;
@@ -333,6 +340,7 @@ static void migrate_again(VFIOUserTestPair *pair,
     VFIOUserMigrationTest test = {
         .behaviour = first->behaviour,
         .device = first->device,
+        .private_ram = first->private_ram,
     };
 
     mock_clear_rules(pair->source->mock);
