@@ -267,8 +267,6 @@ int vfio_migration_device_start(VFIODevice *vbasedev)
     object_ref(OBJECT(migrate_get_current()));
     control->settle = qemu_add_vm_change_state_handler_prio(device_settle,
                                                             vbasedev, INT_MAX);
-    /* when QEMU ends it stops the VM only after it has dropped this */
-    object_ref(OBJECT(migrate_get_current()));
     return 0;
 }
 
@@ -281,7 +279,6 @@ void vfio_migration_device_stop(VFIODevice *vbasedev)
     object_unref(OBJECT(migrate_get_current()));
     vfio_migration_state_destroy(&control->state);
     qemu_mutex_destroy(&control->data_lock);
-    object_unref(OBJECT(migrate_get_current()));
 }
 
 void vfio_migration_device_lost(VFIODevice *vbasedev)
