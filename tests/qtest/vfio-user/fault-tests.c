@@ -137,6 +137,13 @@ static void end_stop(VFIOUserTestPair *pair)
     .source_states = "W3 W2 W0", .destination_states = "W4 W1", \
     .stopped = true
 
+/* --- destinations that go away in the middle of a chunk --- */
+
+static void kill_destination(VFIOUserTestPair *pair)
+{
+    vfio_user_test_vm_kill(pair->destination);
+}
+
 typedef struct FaultTest {
     const char *path;
     bool all_behaviours;
@@ -199,6 +206,12 @@ static const FaultTest migrations[] = {
       .test = { .source_rules = {
                     REFUSE(MOCK_PATTERN_DATA(MOCK_REGION_READ), FOURTH) },
                 FAILS("data: read failed") } },
+
+    { "destination-dies", .all_behaviours = true,
+      .test = { .moments = { { .where = REGISTER(DATA_SIZE), .nth = FOURTH,
+                               .act = kill_destination } },
+                .source_states = "W3 W2 W1", .destination_states = "W4",
+                .result = VFIO_USER_TEST_FAILED } },
 
     { "stop-in-chunk/before-size", .all_behaviours = true,
       .test = { STOPPED_AT(REGISTER(DATA_SIZE)) } },
