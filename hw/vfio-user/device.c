@@ -7,11 +7,8 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
-#include "qemu/lockable.h"
 #include "qemu/units.h"
 #include "device-internal.h"
-#include "migration/migration.h"
-#include "migration/qemu-file.h"
 #include "trace.h"
 
 int vfio_user_device_errno(int ret)
@@ -35,16 +32,10 @@ void vfio_user_device_report(VFIOUserDevice *device, Error *err)
 void vfio_user_device_fail_migration(VFIODevice *vbasedev, int ret,
                                      const Error *err)
 {
-    MigrationState *ms = migrate_get_current();
     Error *reason = NULL;
 
     error_setg(&reason, "%s: %s", vbasedev->name, error_get_pretty(err));
-    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
-        if (ms->to_dst_file) {
-            migrate_set_error(ms, reason);
-            qemu_file_set_error(ms->to_dst_file, ret);
-        }
-    }
+    vfio_migration_abort(ret, reason);
     error_free(reason);
 }
 

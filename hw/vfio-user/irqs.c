@@ -8,6 +8,27 @@
 #include "device-internal.h"
 #include "trace.h"
 
+/* Send @set; @call has what goes along.  Some servers may refuse. */
+static int vfio_user_device_call_irqs(VFIOUserDevice *device,
+                                      VFIOUserIRQSet *set, VFIOUserCall *call,
+                                      bool may_refuse)
+{
+    Error *err = NULL;
+    int ret;
+
+    call->command = VFIO_USER_DEVICE_SET_IRQS;
+    call->deadline = VFIO_USER_DEADLINE_MAP;
+    call->head = set;
+    call->head_size = sizeof(*set);
+    ret = vfio_user_session_call(device->session, call, &err);
+    vfio_user_msg_free(call->reply);
+    if (ret && may_refuse && call->remote_error) {
+        error_free(err);
+        return 0;
+    }
+    return ret ? vfio_user_device_fail(device, ret, err) : 0;
+}
+
 /* One SET_IRQS message: @count vectors, with as many fds or none at all. */
 static int vfio_user_device_send_irqs(VFIOUserDevice *device,
                                       const struct vfio_irq_set *irqs,
@@ -15,26 +36,17 @@ static int vfio_user_device_send_irqs(VFIOUserDevice *device,
                                       const int *fds, size_t num_fds,
                                       const uint8_t *data)
 {
-    size_t data_size = data ? count : 0;
     VFIOUserIRQSet set;
     VFIOUserCall call = {
-        .command = VFIO_USER_DEVICE_SET_IRQS,
-        .deadline = VFIO_USER_DEADLINE_MAP,
-        .head = &set,
-        .head_size = sizeof(set),
         .data = data,
-        .data_size = data_size,
+        .data_size = data ? count : 0,
         .fds = fds,
         .num_fds = num_fds,
     };
-    Error *err = NULL;
-    int ret;
 
     vfio_user_wire_put_set_irqs(&set, irqs->flags, irqs->index, start, count,
-                                data_size);
-    ret = vfio_user_session_call(device->session, &call, &err);
-    vfio_user_msg_free(call.reply);
-    return ret ? vfio_user_device_fail(device, ret, err) : 0;
+                                call.data_size);
+    return vfio_user_device_call_irqs(device, &set, &call, false);
 }
 
 /*
@@ -79,25 +91,12 @@ static int vfio_user_device_unmask_msix(VFIOUserDevice *device,
                                         const struct vfio_irq_set *irqs)
 {
     VFIOUserIRQSet set;
-    VFIOUserCall call = {
-        .command = VFIO_USER_DEVICE_SET_IRQS,
-        .deadline = VFIO_USER_DEADLINE_MAP,
-        .head = &set,
-        .head_size = sizeof(set),
-    };
-    Error *err = NULL;
-    int ret;
+    VFIOUserCall call = { };
 
     vfio_user_wire_put_set_irqs(&set, VFIO_IRQ_SET_DATA_NONE |
                                 VFIO_IRQ_SET_ACTION_UNMASK, irqs->index, 0,
                                 irqs->start + irqs->count, 0);
-    ret = vfio_user_session_call(device->session, &call, &err);
-    vfio_user_msg_free(call.reply);
-    if (ret && call.remote_error) {
-        error_free(err);
-        return 0;
-    }
-    return ret ? vfio_user_device_fail(device, ret, err) : 0;
+    return vfio_user_device_call_irqs(device, &set, &call, true);
 }
 
 /* Is there a vector in @irqs that gets an eventfd? */

@@ -47,6 +47,20 @@ void vfio_migration_fail(VFIODevice *vbasedev, off_t off, int ret,
     }
 }
 
+void vfio_migration_abort(int ret, const Error *reason)
+{
+    MigrationState *ms = migrate_get_current();
+
+    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
+        if (ms->to_dst_file) {
+            if (reason) {
+                migrate_set_error(ms, reason);
+            }
+            qemu_file_set_error(ms->to_dst_file, ret);
+        }
+    }
+}
+
 /*
  * The ops of VFIOMigrationState, called with data_lock held.
  */
@@ -184,18 +198,6 @@ int vfio_migration_device_event(VFIODevice *vbasedev, VFIOMigrationEvent event)
     return vfio_migration_state_event(&control->state, event);
 }
 
-/* Migration goes on with what the VM does, and cannot without the device. */
-static void device_fail_migration(int ret)
-{
-    MigrationState *ms = migrate_get_current();
-
-    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
-        if (ms->to_dst_file) {
-            qemu_file_set_error(ms->to_dst_file, ret);
-        }
-    }
-}
-
 void vfio_migration_vm_changed(VFIODevice *vbasedev, bool running,
                                RunState state)
 {
@@ -213,7 +215,8 @@ void vfio_migration_vm_changed(VFIODevice *vbasedev, bool running,
     }
     ret = vfio_migration_device_event(vbasedev, event);
     if (ret) {
-        device_fail_migration(ret);
+        /* it goes on with what the VM does, and cannot without the device */
+        vfio_migration_abort(ret, NULL);
     }
     device_control(vbasedev)->start_failed = ret && running;
 }

@@ -9,9 +9,6 @@
 #include "qemu/range.h"
 #include "hw/pci/pci.h"
 #include "hw/vfio/pci.h"
-#include "migration/migration.h"
-#include "migration/qemu-file.h"
-#include "qemu/lockable.h"
 #include "trace.h"
 
 void vfio_migration_reset_begin(VFIODevice *vbasedev)
@@ -45,7 +42,6 @@ int vfio_migration_device_reset(VFIODevice *vbasedev)
 void vfio_migration_reset_end(VFIODevice *vbasedev)
 {
     VFIOMigrationControl *control;
-    MigrationState *ms = migrate_get_current();
     int ret;
 
     if (!vbasedev->migration || !vbasedev->migration->control.resetting) {
@@ -56,13 +52,8 @@ void vfio_migration_reset_end(VFIODevice *vbasedev)
     ret = vfio_migration_state_reset_end(&control->state);
     qemu_mutex_unlock(&control->data_lock);
     control->resetting = false;
-    if (!ret) {
-        return;
-    }
-    WITH_QEMU_LOCK_GUARD(&ms->qemu_file_lock) {
-        if (ms->to_dst_file) {
-            qemu_file_set_error(ms->to_dst_file, ret);
-        }
+    if (ret) {
+        vfio_migration_abort(ret, NULL);
     }
 }
 
@@ -100,13 +91,12 @@ bool vfio_migration_config_resets(VFIOPCIDevice *vdev, uint32_t addr,
 {
     PCIDevice *pdev = &vdev->pdev;
     VFIODevice *vbasedev = &vdev->vbasedev;
-    uint8_t express = pdev->exp.exp_cap ?: pci_find_capability(pdev,
-                                                               PCI_CAP_ID_EXP);
-    uint8_t features;
+    uint8_t express, features;
 
     if (!vbasedev->migration || vbasedev->migration->control.resetting) {
         return false;
     }
+    express = pdev->exp.exp_cap ?: pci_find_capability(pdev, PCI_CAP_ID_EXP);
     features = pci_find_capability(pdev, PCI_CAP_ID_AF);
     if (!(express && config_written(addr, val, len,
                                     express + PCI_EXP_DEVCTL + 1,

@@ -78,6 +78,13 @@ void vfio_migration_fail(VFIODevice *vbasedev, off_t off, int ret,
                          const char *what);
 
 /*
+ * End the migration under way, if there is one, with -errno @ret: what it is to
+ * save is lost, or not what it should be.  @reason, which may be NULL, becomes
+ * query-migrate's error-desc unless that has one.  Any thread.
+ */
+void vfio_migration_abort(int ret, const Error *reason);
+
+/*
  * Do @size bytes of device data at @offset lie behind the registers and within
  * the region, and, when they are @saved, within x-max-device-state?  Returns
  * 0, or -EINVAL with the failure reported.  data_lock held if @saved.
