@@ -17,7 +17,7 @@
 
 #define MAX_AREAS 32u
 
-static const char *const behaviour_names[] = {
+static const char *const behaviour_names[MOCK_NUM_BEHAVIOURS] = {
     [MOCK_BEHAVIOUR_LVU1] = "lvu1",
     [MOCK_BEHAVIOUR_STRICT] = "strict",
     [MOCK_BEHAVIOUR_RESET_TO_RUNNING] = "reset-to-running",
@@ -35,6 +35,11 @@ bool mock_behaviour_parse(const char *name, MockBehaviour *behaviour)
         }
     }
     return false;
+}
+
+const char *mock_behaviour_name(MockBehaviour behaviour)
+{
+    return behaviour_names[behaviour];
 }
 
 void mock_config_init(MockConfig *config)

@@ -46,8 +46,13 @@ typedef enum MockBehaviour {
     MOCK_BEHAVIOUR_STATE_KEPT,
 } MockBehaviour;
 
+#define MOCK_NUM_BEHAVIOURS 4
+
 /* "strict", "lvu1", "reset-to-running", "state-kept"; false: another name */
 bool mock_behaviour_parse(const char *name, MockBehaviour *behaviour);
+
+/* The same the other way round. */
+const char *mock_behaviour_name(MockBehaviour behaviour);
 
 typedef struct MockConfig {
     MockBehaviour behaviour;

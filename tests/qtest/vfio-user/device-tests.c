@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "guest.h"
+#include "pci.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/pci_regs.h"
 
@@ -114,31 +115,6 @@ static void test_device_answered_write(const void *data)
 
 /* --- interrupts --- */
 
-static void wait_message(Guest *guest, uint64_t address, uint32_t value)
-{
-    gint64 deadline = g_get_monotonic_time() +
-                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
-
-    while (qtest_readl(guest->vm->qts, address) != value &&
-           g_get_monotonic_time() < deadline) {
-        vfio_user_test_settle(guest->vm);
-    }
-    g_assert_cmphex(qtest_readl(guest->vm->qts, address), ==, value);
-}
-
-static void set_vector(Guest *guest, unsigned vector, uint32_t address,
-                       uint32_t value)
-{
-    QPCIDevice *device = guest->device;
-    uint64_t entry = device->msix_table_off + vector * PCI_MSIX_ENTRY_SIZE;
-    QPCIBar bar = device->msix_table_bar;
-
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_LOWER_ADDR, address);
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_UPPER_ADDR, 0);
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_DATA, value);
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
-}
-
 /* The message goes to RAM, where it can be seen */
 static void test_device_msix(const void *data)
 {
@@ -149,7 +125,8 @@ static void test_device_msix(const void *data)
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==, 0);
     qpci_msix_enable(guest->device);
     for (vector = 0; vector < MOCK_MSIX_VECTORS; vector++) {
-        set_vector(guest, vector, MESSAGE + 4 * vector, 0x100 + vector);
+        pci_test_set_vector(guest->device, vector, MESSAGE + 4 * vector,
+                            0x100 + vector);
     }
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==,
                      MOCK_MSIX_VECTORS);
@@ -159,35 +136,13 @@ static void test_device_msix(const void *data)
         g_assert_cmphex(qtest_readl(guest->vm->qts, MESSAGE + 4 * vector), ==,
                         0);
         g_assert_cmpint(mock_raise_irq(mock, MOCK_IRQ_MSIX, vector), ==, 0);
-        wait_message(guest, MESSAGE + 4 * vector, 0x100 + vector);
+        pci_test_wait_message(guest->vm->qts, MESSAGE + 4 * vector,
+                              0x100 + vector);
     }
 
     qpci_msix_disable(guest->device);
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==, 0);
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_INTX), ==, 1);
-}
-
-/* Inputs of q35's IO-APIC that PCI interrupts may be routed to */
-static bool intx_level(Guest *guest)
-{
-    bool level = false;
-    int i;
-
-    for (i = 16; i < 24; i++) {
-        level |= qtest_get_irq(guest->vm->qts, i);
-    }
-    return level;
-}
-
-static void wait_intx(Guest *guest, bool level)
-{
-    gint64 deadline = g_get_monotonic_time() +
-                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
-
-    while (intx_level(guest) != level && g_get_monotonic_time() < deadline) {
-        vfio_user_test_settle(guest->vm);
-    }
-    g_assert_cmpint(intx_level(guest), ==, level);
 }
 
 /* The guest's access to the device is what ends the interrupt for QEMU */
@@ -200,12 +155,12 @@ static void test_device_intx(const void *data)
     qtest_irq_intercept_in(guest->vm->qts, "ioapic");
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_INTX), ==, 1);
     for (i = 0; i < 2; i++) {
-        g_assert_false(intx_level(guest));
+        g_assert_false(pci_test_intx_level(guest->vm->qts));
         g_assert_cmpint(mock_raise_irq(mock, MOCK_IRQ_INTX, 0), ==, 0);
-        wait_intx(guest, true);
+        pci_test_wait_intx(guest->vm->qts, true);
         g_assert_cmphex(guest_readl(guest, MOCK_BAR0_INTX_STATUS), ==, 1);
         guest_writel(guest, MOCK_BAR0_INTX_STATUS, 1);
-        wait_intx(guest, false);
+        pci_test_wait_intx(guest->vm->qts, false);
     }
 }
 

@@ -14,18 +14,6 @@
 #define KIB 1024
 #define WINDOW (3 * 512 * KIB)          /* as the pair's servers have it */
 
-typedef struct Behaviour {
-    const char *name;
-    MockBehaviour value;
-} Behaviour;
-
-static const Behaviour behaviours[] = {
-    { "lvu1", MOCK_BEHAVIOUR_LVU1 },
-    { "strict", MOCK_BEHAVIOUR_STRICT },
-    { "reset-to-running", MOCK_BEHAVIOUR_RESET_TO_RUNNING },
-    { "state-kept", MOCK_BEHAVIOUR_STATE_KEPT },
-};
-
 /* --- rules for the registers of the source's server --- */
 
 #define REGISTER(name) \
@@ -341,7 +329,6 @@ static void test_fault_stop_without_server(const void *data)
  */
 static void test_fault_cont_refused(const void *data)
 {
-    const Behaviour *behaviour = data;
     MockRule refuse = REFUSE(MOCK_PATTERN_STATE_WRITE(MOCK_STATE_RUNNING), 1);
     MockConfig mock;
     VFIOUserTestVMConfig config = { .name = "guest", .mock = &mock,
@@ -350,7 +337,7 @@ static void test_fault_cont_refused(const void *data)
     g_autofree char *errors = NULL;
 
     mock_config_init(&mock);
-    mock.behaviour = behaviour->value;
+    mock.behaviour = GPOINTER_TO_UINT(data);
     vm = vfio_user_test_vm_new(&config);
     mock_add_rules(vm->mock, &refuse, 1);
     vfio_user_test_qmp(vm, "{'execute': 'stop'}");
@@ -371,7 +358,6 @@ static void test_fault_cont_refused(const void *data)
 
 static void test_fault_destination_refuses(const void *data)
 {
-    const Behaviour *behaviour = data;
     MockRule refuse = REFUSE(MOCK_PATTERN_STATE_WRITE(MOCK_STATE_RUNNING), 0);
     MockConfig mock;
     VFIOUserTestVMConfig here = { .name = "source", .mock = &mock };
@@ -381,7 +367,7 @@ static void test_fault_destination_refuses(const void *data)
     g_autofree char *uri = NULL, *errors = NULL;
 
     mock_config_init(&mock);
-    mock.behaviour = behaviour->value;
+    mock.behaviour = GPOINTER_TO_UINT(data);
     source = vfio_user_test_vm_new(&here);
     destination = vfio_user_test_vm_new(&there);
     mock_add_rules(destination->mock, &refuse, 1);
@@ -421,18 +407,32 @@ static void adapt(VFIOUserMigrationTest *test, MockBehaviour behaviour)
 
 static void add_migration(const FaultTest *fault)
 {
-    size_t i, number = fault->all_behaviours ? G_N_ELEMENTS(behaviours) : 1;
+    MockBehaviour behaviour, end = fault->all_behaviours ?
+                                   MOCK_NUM_BEHAVIOURS :
+                                   MOCK_BEHAVIOUR_LVU1 + 1;
 
-    for (i = 0; i < number; i++) {
+    for (behaviour = MOCK_BEHAVIOUR_LVU1; behaviour < end; behaviour++) {
         /* for as long as the tests run */
         VFIOUserMigrationTest *test = g_new(VFIOUserMigrationTest, 1);
         g_autofree char *path = g_strdup_printf("/vfio-user/fault/%s/%s",
                                                 fault->path,
-                                                behaviours[i].name);
+                                            mock_behaviour_name(behaviour));
 
         *test = fault->test;
-        adapt(test, behaviours[i].value);
+        adapt(test, behaviour);
         vfio_user_test_add(path, vfio_user_test_migration, test);
+    }
+}
+
+static void add_to_all(const char *name, void (*run)(const void *data))
+{
+    MockBehaviour behaviour;
+
+    for (behaviour = 0; behaviour < MOCK_NUM_BEHAVIOURS; behaviour++) {
+        g_autofree char *path = g_strdup_printf("/vfio-user/fault/%s/%s", name,
+                                            mock_behaviour_name(behaviour));
+
+        vfio_user_test_add(path, run, GUINT_TO_POINTER(behaviour));
     }
 }
 
@@ -451,17 +451,6 @@ void vfio_user_test_add_fault(void)
     }
     vfio_user_test_add("/vfio-user/fault/stop-without-server",
                        test_fault_stop_without_server, NULL);
-    for (i = 0; i < G_N_ELEMENTS(behaviours); i++) {
-        g_autofree char *path = g_strdup_printf(
-            "/vfio-user/fault/cont-refused/%s", behaviours[i].name);
-
-        vfio_user_test_add(path, test_fault_cont_refused, &behaviours[i]);
-    }
-    for (i = 0; i < G_N_ELEMENTS(behaviours); i++) {
-        g_autofree char *path = g_strdup_printf(
-            "/vfio-user/fault/destination-refuses/%s", behaviours[i].name);
-
-        vfio_user_test_add(path, test_fault_destination_refuses,
-                           &behaviours[i]);
-    }
+    add_to_all("cont-refused", test_fault_cont_refused);
+    add_to_all("destination-refuses", test_fault_destination_refuses);
 }

@@ -251,6 +251,9 @@ typedef struct VFIOUserMigrationTest {
  */
 QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status);
 
+/* query-migrate's error-desc must contain @text. */
+void vfio_user_test_assert_error_desc(VFIOUserTestVM *vm, const char *text);
+
 /* Run a VFIOUserMigrationTest; to be registered with vfio_user_test_add(). */
 void vfio_user_test_migration(const void *data);
 

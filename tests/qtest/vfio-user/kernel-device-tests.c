@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "kernel-framework.h"
+#include "pci.h"
 #include "libqos/pci.h"
 #include "libqos/pci-pc.h"
 #include "standard-headers/linux/pci_regs.h"
@@ -97,31 +98,6 @@ static void ring_doorbell(Guest *guest, uint32_t value)
                    value);
 }
 
-static void wait_message(Guest *guest, uint64_t address, uint32_t value)
-{
-    gint64 deadline = g_get_monotonic_time() +
-                      KERNEL_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
-
-    while (qtest_readl(guest->vm->qts, address) != value &&
-           g_get_monotonic_time() < deadline) {
-        kernel_test_settle(guest->vm);
-    }
-    g_assert_cmphex(qtest_readl(guest->vm->qts, address), ==, value);
-}
-
-static void set_vector(Guest *guest, unsigned vector, uint32_t address,
-                       uint32_t value)
-{
-    QPCIDevice *device = guest->device;
-    uint64_t entry = device->msix_table_off + vector * PCI_MSIX_ENTRY_SIZE;
-    QPCIBar bar = device->msix_table_bar;
-
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_LOWER_ADDR, address);
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_UPPER_ADDR, 0);
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_DATA, value);
-    qpci_io_writel(device, bar, entry + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
-}
-
 /* The message goes to RAM, where it can be seen */
 static void test_msix(const void *data)
 {
@@ -130,38 +106,17 @@ static void test_msix(const void *data)
 
     qpci_msix_enable(guest->device);
     for (vector = 0; vector < FAKE_KERNEL_MSIX_VECTORS; vector++) {
-        set_vector(guest, vector, MESSAGE + 4 * vector, 0x100 + vector);
+        pci_test_set_vector(guest->device, vector, MESSAGE + 4 * vector,
+                            0x100 + vector);
     }
     for (vector = 0; vector < FAKE_KERNEL_MSIX_VECTORS; vector++) {
         g_assert_cmphex(qtest_readl(guest->vm->qts, MESSAGE + 4 * vector), ==,
                         0);
         ring_doorbell(guest, vector);
-        wait_message(guest, MESSAGE + 4 * vector, 0x100 + vector);
+        pci_test_wait_message(guest->vm->qts, MESSAGE + 4 * vector,
+                              0x100 + vector);
     }
     qpci_msix_disable(guest->device);
-}
-
-/* Inputs of q35's IO-APIC that PCI interrupts may be routed to */
-static bool intx_level(Guest *guest)
-{
-    bool level = false;
-    int i;
-
-    for (i = 16; i < 24; i++) {
-        level |= qtest_get_irq(guest->vm->qts, i);
-    }
-    return level;
-}
-
-static void wait_intx(Guest *guest)
-{
-    gint64 deadline = g_get_monotonic_time() +
-                      KERNEL_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
-
-    while (!intx_level(guest) && g_get_monotonic_time() < deadline) {
-        kernel_test_settle(guest->vm);
-    }
-    g_assert_true(intx_level(guest));
 }
 
 /*
@@ -176,9 +131,9 @@ static void test_intx(const void *data)
     guest = guest_start("x-no-mmap=on");
     qtest_irq_intercept_in(guest->vm->qts, "ioapic");
     for (i = 0; i < 3; i++) {
-        g_assert_false(intx_level(guest));
+        g_assert_false(pci_test_intx_level(guest->vm->qts));
         ring_doorbell(guest, FAKE_KERNEL_DOORBELL_INTX);
-        wait_intx(guest);
+        pci_test_wait_intx(guest->vm->qts, true);
         qpci_io_readl(guest->device, guest->bar0, FAKE_KERNEL_BAR0_ID);
         kernel_test_settle(guest->vm);
     }

@@ -110,16 +110,6 @@ static const LateTest late_tests[] = {
 
 /* --- the one way in which all of these run --- */
 
-static const struct {
-    const char *name;
-    MockBehaviour behaviour;
-} servers[] = {
-    { "strict", MOCK_BEHAVIOUR_STRICT },
-    { "lvu1", MOCK_BEHAVIOUR_LVU1 },
-    { "reset-to-running", MOCK_BEHAVIOUR_RESET_TO_RUNNING },
-    { "state-kept", MOCK_BEHAVIOUR_STATE_KEPT },
-};
-
 typedef struct LateCase {
     const LateTest *test;
     MockBehaviour behaviour;
@@ -158,17 +148,18 @@ static void test_late(const void *data)
 
 void vfio_user_test_add_late(void)
 {
-    size_t i, j;
+    MockBehaviour behaviour;
+    size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(late_tests); i++) {
-        for (j = 0; j < G_N_ELEMENTS(servers); j++) {
+        for (behaviour = 0; behaviour < MOCK_NUM_BEHAVIOURS; behaviour++) {
             /* for as long as the tests run */
             LateCase *this = g_new(LateCase, 1);
             g_autofree char *path = g_strdup_printf("/vfio-user/late/%s/%s",
                                                     late_tests[i].path,
-                                                    servers[j].name);
+                                            mock_behaviour_name(behaviour));
 
-            *this = (LateCase) { &late_tests[i], servers[j].behaviour };
+            *this = (LateCase) { &late_tests[i], behaviour };
             vfio_user_test_add(path, test_late, this);
         }
     }

@@ -243,36 +243,18 @@ static VFIOUserTestVM *start_many(Further *further, bool incoming)
     return vfio_user_test_vm_new(&config);
 }
 
-static int64_t transferred(VFIOUserTestVM *vm, const char *status)
-{
-    int64_t bytes = -1;
-    bool done = false;
-
-    while (!done) {
-        QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
-        QDict *info = qdict_get_qdict(answer, "return");
-        const char *now = qdict_get_str(info, "status");
-
-        g_assert_cmpstr(now, !=, "failed");
-        done = g_str_equal(now, status);
-        if (done && qdict_haskey(info, "vfio")) {
-            bytes = qdict_get_int(qdict_get_qdict(info, "vfio"),
-                                  "transferred");
-        }
-        qobject_unref(answer);
-    }
-    return bytes;
-}
-
 static int64_t migrate_to(VFIOUserTestVM *source, VFIOUserTestVM *destination)
 {
     g_autofree char *uri = g_strdup_printf("unix:%s",
                                            destination->migration_path);
     int64_t bytes;
+    QDict *info;
 
     vfio_user_test_qmp(source, "{'execute': 'migrate',"
                        " 'arguments': {'uri': %s}}", uri);
-    bytes = transferred(source, "completed");
+    info = vfio_user_test_wait_migration(source, "completed");
+    bytes = qdict_get_int(qdict_get_qdict(info, "vfio"), "transferred");
+    qobject_unref(info);
     /* it comes before the devices are told */
     qtest_qmp_eventwait(destination->qts, "RESUME");
     vfio_user_test_settle(destination);

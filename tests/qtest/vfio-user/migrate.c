@@ -206,7 +206,7 @@ QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status)
     }
 }
 
-static void assert_error(VFIOUserTestVM *vm, const char *text)
+void vfio_user_test_assert_error_desc(VFIOUserTestVM *vm, const char *text)
 {
     QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
     const char *desc = qdict_get_try_str(qdict_get_qdict(answer, "return"),
@@ -321,7 +321,7 @@ static void check_not_completed(VFIOUserTestPair *pair,
                                 const VFIOUserMigrationTest *test)
 {
     if (test->result == VFIO_USER_TEST_FAILED && test->error) {
-        assert_error(pair->source, test->error);
+        vfio_user_test_assert_error_desc(pair->source, test->error);
     }
     assert_running(pair->source);
     if (pair->destination && pair->destination->qts &&

@@ -16,13 +16,6 @@
 #define PENDING (1ull << 34)
 #define DATA_SIZE (256 * 1024)
 
-static const char *const behaviour_names[SCENARIO_BEHAVIOURS] = {
-    [MOCK_BEHAVIOUR_LVU1] = "lvu1",
-    [MOCK_BEHAVIOUR_STRICT] = "strict",
-    [MOCK_BEHAVIOUR_RESET_TO_RUNNING] = "reset-to-running",
-    [MOCK_BEHAVIOUR_STATE_KEPT] = "state-kept",
-};
-
 typedef struct Stage {
     const Scenario *scenario;
     MockBehaviour behaviour;
@@ -126,24 +119,9 @@ static void begin(Stage *stage, bool paused)
 static void wait_migration(VFIOUserTestVM *vm, const char *status,
                            const char *error)
 {
-    bool done = false;
-
-    while (!done) {
-        QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
-        QDict *info = qdict_get_qdict(answer, "return");
-        const char *now = qdict_get_str(info, "status");
-        const char *text = qdict_get_try_str(info, "error-desc");
-
-        done = g_str_equal(now, "completed") || g_str_equal(now, "failed") ||
-               g_str_equal(now, "cancelled");
-        if (done && !g_str_equal(now, status)) {
-            vfio_user_test_fail("the migration has %s: %s", now, text ?: "");
-        }
-        if (done && error && (!text || !strstr(text, error))) {
-            vfio_user_test_fail("error-desc does not contain \"%s\": %s",
-                                error, text ?: "(none)");
-        }
-        qobject_unref(answer);
+    qobject_unref(vfio_user_test_wait_migration(vm, status));
+    if (error) {
+        vfio_user_test_assert_error_desc(vm, error);
     }
     vfio_user_test_settle(vm);
 }
@@ -473,7 +451,8 @@ void scenario_run(const Scenario *scenario, MockBehaviour behaviour)
         destination = assert_story(&stage, stage.there, stage.there_from,
                                    scenario->destination);
     }
-    scenario_note(scenario, behaviour_names[behaviour], source, destination);
+    scenario_note(scenario, mock_behaviour_name(behaviour), source,
+                  destination);
     vfio_user_test_vm_free(stage.there);
     vfio_user_test_vm_free(stage.here);
     if (stage.disk) {
@@ -500,7 +479,7 @@ void scenario_add(const char *area, const Scenario *scenarios, size_t number)
     size_t i;
 
     for (i = 0; i < number; i++) {
-        for (behaviour = 0; behaviour < SCENARIO_BEHAVIOURS; behaviour++) {
+        for (behaviour = 0; behaviour < MOCK_NUM_BEHAVIOURS; behaviour++) {
             g_autofree char *path = NULL;
             ScenarioCase *this;
 
@@ -511,7 +490,7 @@ void scenario_add(const char *area, const Scenario *scenarios, size_t number)
             *this = (ScenarioCase) { &scenarios[i], behaviour };
             path = g_strdup_printf("/vfio-user/%s/%s/%s", area,
                                    scenarios[i].path,
-                                   behaviour_names[behaviour]);
+                                   mock_behaviour_name(behaviour));
             vfio_user_test_add(path, scenario_run_case, this);
         }
     }

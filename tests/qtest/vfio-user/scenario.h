@@ -10,7 +10,6 @@
 
 #include "framework.h"
 
-#define SCENARIO_BEHAVIOURS 4
 #define SCENARIO_MAX_STEPS 12
 
 typedef enum ScenarioStep {
@@ -58,7 +57,7 @@ typedef struct Scenario {
      * all behaviours, or one each where they differ.
      */
     const char *source;
-    const char *sources[SCENARIO_BEHAVIOURS];
+    const char *sources[MOCK_NUM_BEHAVIOURS];
     const char *destination;    /* NULL: there is none */
     /* How it ends. Required */
     const char *status;
