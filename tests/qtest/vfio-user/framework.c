@@ -168,6 +168,7 @@ static void vm_start_mock(VFIOUserTestVM *vm, const MockConfig *config)
 static void vm_start_qemu(VFIOUserTestVM *vm,
                           const VFIOUserTestVMConfig *config)
 {
+    unsigned ram_size = config->ram_size ?: VFIO_USER_TEST_RAM_SIZE;
     g_autofree char *device = NULL, *incoming = NULL, *pid = NULL;
     g_autofree char *errors = vm->errors_path ?
                               g_strdup_printf("2>%s", vm->errors_path) : NULL;
@@ -179,14 +180,13 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
     incoming = config->incoming ?
                g_strdup_printf("-incoming unix:%s", vm->migration_path) :
                g_strdup("");
-    vm->qts = qtest_initf("-machine %s,memory-backend=ram -m %dM "
-                          "-object memory-backend-memfd,share=%s,id=ram,size=%d"
-                          " -nodefaults -pidfile %s %s %s %s %s",
-                          config->machine ?: "q35",
-                          VFIO_USER_TEST_RAM_SIZE / (1024 * 1024),
-                          config->private_ram ? "off" : "on",
-                          VFIO_USER_TEST_RAM_SIZE, vm->pid_path, device,
-                          incoming, config->options ?: "", errors ?: "");
+    vm->qts = qtest_initf("-machine %s,memory-backend=ram -m %uM -object "
+                          "memory-backend-memfd,share=%s,id=ram,size=%u "
+                          "-nodefaults -pidfile %s %s %s %s %s",
+                          config->machine ?: "q35", ram_size / (1024 * 1024),
+                          config->private_ram ? "off" : "on", ram_size,
+                          vm->pid_path, device, incoming,
+                          config->options ?: "", errors ?: "");
     g_assert_true(g_file_get_contents(vm->pid_path, &pid, NULL, NULL));
     vm->pid = atoi(pid);
     g_assert_cmpint(vm->pid, >, 0);

@@ -41,6 +41,7 @@ typedef struct VFIOUserTestVMConfig {
     const char *machine;        /* Optional: NULL takes "q35" */
     const char *device;         /* Optional: properties, "a=1,b=2" */
     const char *options;        /* Optional: for QEMU's command line */
+    unsigned ram_size;          /* Optional: 0 takes VFIO_USER_TEST_RAM_SIZE */
     bool incoming;              /* Optional: wait for a migration */
     bool no_device;             /* Optional: without -device */
     bool keep_errors;           /* Optional: for vfio_user_test_errors() */

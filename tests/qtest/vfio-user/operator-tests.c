@@ -10,13 +10,15 @@
 #include "qapi/qmp/qdict.h"
 
 #define DATA_SIZE (1024 * 1024)
+#define RAM_SIZE (16 * 1024 * 1024)
 
 static VFIOUserTestVM *start(const char *name, const char *device,
                              MockBehaviour behaviour, bool incoming)
 {
     MockConfig mock;
     VFIOUserTestVMConfig config = { .name = name, .mock = &mock,
-                                    .device = device, .incoming = incoming };
+                                    .device = device, .ram_size = RAM_SIZE,
+                                    .incoming = incoming };
 
     mock_config_init(&mock);
     mock.behaviour = behaviour;

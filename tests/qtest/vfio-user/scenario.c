@@ -12,9 +12,11 @@
 #include "qapi/qmp/qdict.h"
 #include "standard-headers/linux/pci_regs.h"
 
-#define SLOW (4 * 1024 * 1024)
+#define SLOW (1024 * 1024)
 #define PENDING (1ull << 34)
 #define DATA_SIZE (256 * 1024)
+#define RAM_SIZE (16 * 1024 * 1024)
+#define FILLED_FROM (2 * 1024 * 1024)
 
 typedef struct Stage {
     const Scenario *scenario;
@@ -43,7 +45,9 @@ bool scenario_resets_function(const Scenario *scenario)
 
 /*
  * A server that refuses all that a stopped one may, and that has data to give
- * in pre-copy for as long as that lasts.
+ * in pre-copy for as long as that lasts. When its guest is stopped there it has
+ * not; then the guest's memory, which takes long to send, keeps the migration
+ * from completing.
  */
 static VFIOUserTestVM *start(Stage *stage, bool there)
 {
@@ -57,6 +61,7 @@ static VFIOUserTestVM *start(Stage *stage, bool there)
         .name = there ? "destination" : "source",
         .mock = &mock,
         .machine = scenario->machine,
+        .ram_size = RAM_SIZE,
         .incoming = there,
         .options = paused ? "-S" : NULL,
     };
@@ -94,6 +99,15 @@ static void set_parameters(VFIOUserTestVM *vm, int64_t bandwidth,
                        downtime);
 }
 
+static void fill_memory(VFIOUserTestVM *vm)
+{
+    qtest_memset(vm->qts, FILLED_FROM, 0x5a, RAM_SIZE - FILLED_FROM);
+}
+
+/*
+ * QEMU asks for device data only where memory leaves bandwidth for it, so
+ * memory is to be sent again once that has been seen.
+ */
 static void begin(Stage *stage, bool paused)
 {
     VFIOUserTestVM *here = stage->here;
@@ -105,7 +119,8 @@ static void begin(Stage *stage, bool paused)
     stage->there = start(stage, true);
     stage->there_from = stage->there->mark;
     uri = g_strdup_printf("unix:%s", stage->there->migration_path);
-    set_parameters(here, SLOW, 300);
+    fill_memory(here);
+    set_parameters(here, paused ? SLOW : 0, 1);
     vfio_user_test_qmp(here, "{'execute': 'migrate',"
                        " 'arguments': {'uri': %s}}", uri);
     g_assert_cmpint(mock_journal_wait(here->mock, from,
@@ -114,6 +129,10 @@ static void begin(Stage *stage, bool paused)
     g_assert_cmpint(mock_journal_wait(stage->there->mock, stage->there_from,
                                       &told, 1, VFIO_USER_TEST_DEADLINE_MS),
                     >=, 0);
+    if (!paused) {
+        set_parameters(here, SLOW, 1);
+        fill_memory(here);
+    }
 }
 
 static void wait_migration(VFIOUserTestVM *vm, const char *status,
