@@ -110,8 +110,9 @@ void vfio_user_mapping_free(VFIOUserMapping *mapping);
 /*
  * dma-requests.c: tell the server of @mapping, which is on the list; the answer
  * is for vfio_user_container_settle(), but the first answers are waited for
- * when many are due.  Returns 0, or -errno when it could not be sent, was
- * dealt with as refused, and is no more.  Lock held.
+ * when many are due.  Returns 0, or -errno when it could not be sent or was
+ * answered already; it was dealt with as refused then, and is no more.  Lock
+ * held.
  */
 int vfio_user_container_send_map(VFIOUserContainer *user,
                                  VFIOUserMapping *mapping);

@@ -10,9 +10,6 @@
 #include "container-internal.h"
 #include "trace.h"
 
-/* Queries to send before the answer to the first is waited for */
-#define MAX_QUERIES 64
-
 typedef struct DirtyQuery {
     VFIOUserCall call;
     VFIOUserDirtyPagesGet request;
@@ -222,33 +219,30 @@ static void vfio_user_container_end_query(VFIOUserContainer *user,
 /* All queries at once: a server that takes its time takes it but once. */
 static void vfio_user_container_query_all(VFIOUserContainer *user)
 {
-    g_autofree DirtyQuery *queries = g_new0(DirtyQuery, MAX_QUERIES);
+    unsigned int window = vfio_user_session_window(user->device->session);
+    g_autofree DirtyQuery *queries = g_new0(DirtyQuery, window);
     unsigned int sent = 0, ended = 0;
     const VFIOUserMapping *mapping;
 
     QTAILQ_FOREACH(mapping, &user->mappings, next) {
-        DirtyQuery *query = &queries[sent % MAX_QUERIES];
+        DirtyQuery *query = &queries[sent % window];
         Error *err = NULL;
         int ret;
 
         if (!mapping->told || !vfio_user_container_is_logged(user, mapping)) {
             continue;
         }
-        if (sent - ended == MAX_QUERIES) {
-            vfio_user_container_end_query(user,
-                                          &queries[ended++ % MAX_QUERIES], 0,
-                                          NULL);
-        }
         ret = vfio_user_container_send_query(user, mapping, query, &err);
         if (ret) {
             vfio_user_container_end_query(user, query, ret, err);
-        } else {
-            sent++;
+        } else if (++sent - ended == window) {
+            vfio_user_container_end_query(user, &queries[ended++ % window], 0,
+                                          NULL);
         }
     }
     while (ended < sent) {
-        vfio_user_container_end_query(user, &queries[ended++ % MAX_QUERIES],
-                                      0, NULL);
+        vfio_user_container_end_query(user, &queries[ended++ % window], 0,
+                                      NULL);
     }
 }
 

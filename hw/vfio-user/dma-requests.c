@@ -11,12 +11,6 @@
 #include "container-internal.h"
 #include "trace.h"
 
-/*
- * Requests to send before the answer to the first is waited for.  The fds of
- * what a server has not read count for the user's limit of open files.
- */
-#define MAX_REQUESTS 64
-
 static int vfio_user_container_end_map(VFIOUserContainer *user,
                                        VFIOUserDMARequest *request, int ret,
                                        Error *err)
@@ -125,20 +119,23 @@ int vfio_user_container_settle(VFIOUserContainer *user)
 static int vfio_user_container_send(VFIOUserContainer *user,
                                     VFIOUserDMARequest *request)
 {
+    VFIOUserSession *session = user->device->session;
+    unsigned int window = vfio_user_session_window(session);
     Error *err = NULL;
     int ret;
 
-    while (user->num_requests >= MAX_REQUESTS) {
-        vfio_user_container_settle_one(user);
-    }
-    ret = vfio_user_session_send(user->device->session, &request->call, &err);
+    ret = vfio_user_session_send(session, &request->call, &err);
     if (ret) {
         return vfio_user_container_end(user, request, ret, err);
     }
     QTAILQ_INSERT_TAIL(&user->requests, request, next);
     user->num_requests++;
     user->num_map_requests += request->call.command == VFIO_USER_DMA_MAP;
-    return 0;
+    if (user->num_requests < window) {
+        return 0;
+    }
+    ret = vfio_user_container_settle_one(user);
+    return window == 1 ? ret : 0;
 }
 
 static VFIOUserDMARequest *vfio_user_container_request(VFIOUserMapping *mapping,

@@ -36,6 +36,7 @@ struct VFIOUserPCIDevice {
     SocketAddress *socket;
     bool secure_dma;
     bool no_posted_writes;
+    bool send_queued;
     OnOffAuto enable_migration;
     uint32_t max_write_size;
     uint32_t msg_timeout;
@@ -124,6 +125,7 @@ static bool vfio_user_pci_connect(VFIOUserPCIDevice *udev, Error **errp)
         .opaque = udev,
         .request = vfio_user_incoming_request,
         .request_release = vfio_user_dma_table_unref,
+        .serial = udev->send_queued,
     };
 
     udev->table = vfio_user_dma_table_new();
@@ -151,7 +153,8 @@ static bool vfio_user_pci_set_up(VFIOUserPCIDevice *udev, Error **errp)
     AddressSpace *as = pci_device_iommu_address_space(&udev->device.pdev);
 
     udev->user.max_write = udev->max_write_size;
-    udev->user.no_posted_writes = udev->no_posted_writes;
+    udev->user.no_posted_writes = udev->no_posted_writes ||
+                                  udev->send_queued;
     if (!vfio_user_device_init(&udev->user, vbasedev, errp) ||
         !vfio_user_device_check_config(vbasedev, errp)) {
         return false;
@@ -282,6 +285,7 @@ static Property vfio_user_pci_properties[] = {
     DEFINE_PROP_BOOL("secure-dma", VFIOUserPCIDevice, secure_dma, false),
     DEFINE_PROP_BOOL("x-no-posted-writes", VFIOUserPCIDevice,
                      no_posted_writes, false),
+    DEFINE_PROP_BOOL("x-send-queued", VFIOUserPCIDevice, send_queued, false),
     DEFINE_PROP_UINT32("x-max-write-size", VFIOUserPCIDevice, max_write_size,
                        32 * KiB),
     DEFINE_PROP_UINT32("x-msg-timeout", VFIOUserPCIDevice, msg_timeout,

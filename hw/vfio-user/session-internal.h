@@ -28,9 +28,9 @@ typedef struct SessionAnswer {
 } SessionAnswer;
 
 /*
- * Lock order: send_lock, then lock.  Neither is held while the owner's
- * callbacks run, but for send_lock when a thread whose send is blocked reads
- * meanwhile.
+ * Lock order: turn, send_lock, lock.  Neither of the last two is held while
+ * the owner's callbacks run, but for send_lock when a thread whose send is
+ * blocked reads meanwhile.
  *
  * The reader is the one thread, if any, that set reading; it alone receives
  * from the channel.  Whoever waits for a reply, for room in the socket, or is
@@ -46,6 +46,7 @@ struct VFIOUserSession {
     VFIOUserRequestHandler *request;
     void *request_opaque;
     GDestroyNotify request_release;
+    bool serial;
     VFIOUserChannel *channel;
     VFIOUserCaps ours;
     VFIOUserCaps caps;
@@ -61,6 +62,9 @@ struct VFIOUserSession {
     bool eager;                 /* the server has asked on its own: no pause */
 
     int refs;                   /* atomic: the owner's and one per call */
+
+    /* Held from before a request is sent till its reply is there, if serial */
+    QemuMutex turn;
 
     /* Guards sending to the channel, hence the order on the wire. */
     QemuMutex send_lock;

@@ -11,6 +11,12 @@
 #include "trace.h"
 
 /*
+ * Requests under way in one thread.  The fds of those that a server has not
+ * read count for the user's limit of open files.
+ */
+#define WINDOW 64
+
+/*
  * Life and death.  Any thread, unless said otherwise.
  */
 
@@ -33,6 +39,7 @@ static void session_free(VFIOUserSession *session)
     qemu_cond_destroy(&session->changed);
     qemu_mutex_destroy(&session->lock);
     qemu_mutex_destroy(&session->send_lock);
+    qemu_mutex_destroy(&session->turn);
     error_free(session->reason);
     g_free(session->name);
     g_free(session);
@@ -59,11 +66,13 @@ VFIOUserSession *vfio_user_session_new(const VFIOUserSessionConfig *config,
     session->request = config->request;
     session->request_opaque = config->request_opaque;
     session->request_release = config->request_release;
+    session->serial = config->serial;
     vfio_user_caps_init_client(&session->ours);
     vfio_user_caps_init_default(&session->caps);
     session->watch_epoll = -1;
     session->refs = 1;
     session->state = SESSION_CONNECTING;
+    qemu_mutex_init(&session->turn);
     qemu_mutex_init(&session->send_lock);
     qemu_mutex_init(&session->lock);
     qemu_cond_init(&session->changed);
@@ -107,6 +116,11 @@ const Error *vfio_user_session_reason(VFIOUserSession *session)
 const VFIOUserCaps *vfio_user_session_caps(VFIOUserSession *session)
 {
     return &session->caps;
+}
+
+unsigned int vfio_user_session_window(VFIOUserSession *session)
+{
+    return session->serial ? 1 : WINDOW;
 }
 
 bool vfio_user_session_die(VFIOUserSession *session, int death,
@@ -307,18 +321,29 @@ int vfio_user_session_post(VFIOUserSession *session, VFIOUserCall *call,
     return ret;
 }
 
+static void end_turn(VFIOUserSession *session)
+{
+    if (session->serial) {
+        qemu_mutex_unlock(&session->turn);
+    }
+    vfio_user_session_unref(session);
+}
+
 int vfio_user_session_send(VFIOUserSession *session, VFIOUserCall *call,
                            Error **errp)
 {
     int ret;
 
-    /* vfio_user_session_wait() drops this one. */
+    /* vfio_user_session_wait() drops this one, and ends the turn. */
     vfio_user_session_ref(session);
+    if (session->serial) {
+        qemu_mutex_lock(&session->turn);
+    }
     ret = call_send(session, call, false, errp);
     if (ret < 0) {
         vfio_user_msg_free(call->reply);
         call->reply = NULL;
-        vfio_user_session_unref(session);
+        end_turn(session);
     }
     return ret;
 }
@@ -387,7 +412,7 @@ int vfio_user_session_wait(VFIOUserSession *session, VFIOUserCall *call,
     }
     ret = call_result(session, call, errp);
     qemu_mutex_unlock(&session->lock);
-    vfio_user_session_unref(session);
+    end_turn(session);
     return ret;
 }
 

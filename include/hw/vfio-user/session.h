@@ -85,6 +85,7 @@ typedef struct VFIOUserSessionConfig {
      * without the BQL.  May be NULL.
      */
     GDestroyNotify request_release;
+    bool serial;                    /* see vfio_user_session_window() */
 } VFIOUserSessionConfig;
 
 /*
@@ -107,6 +108,14 @@ void vfio_user_session_close(VFIOUserSession *session);
 
 /* What the server announced; constant for the session's life. */
 const VFIOUserCaps *vfio_user_session_caps(VFIOUserSession *session);
+
+/*
+ * How many requests a thread may have sent whose reply it has not waited for,
+ * when it sends another one or does anything else with the session.  In a
+ * serial session that is none: the result is 1 then, as each request has to be
+ * waited for at once and in the same thread, and others wait for their turn.
+ */
+unsigned int vfio_user_session_window(VFIOUserSession *session);
 
 /* Whether the session has died.  Any thread. */
 bool vfio_user_session_is_dead(VFIOUserSession *session);
@@ -212,7 +221,7 @@ int vfio_user_session_wait(VFIOUserSession *session, VFIOUserCall *call,
  * Send a request that the server does not answer, in order with the others;
  * the fields about the reply are not used.  Returns 0 when it has been sent,
  * which says nothing about what the server made of it, or an error as
- * vfio_user_session_send() does.
+ * vfio_user_session_send() does.  Not in a serial session.
  */
 int vfio_user_session_post(VFIOUserSession *session, VFIOUserCall *call,
                            Error **errp);

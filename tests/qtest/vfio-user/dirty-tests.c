@@ -106,6 +106,18 @@ static const VFIOUserMigrationTest private_ram = {
     .private_ram = true, WRITTEN_BY_MESSAGE,
 };
 
+/* One request after the other, and nothing is missing for that */
+static const VFIOUserMigrationTest queued = {
+    .device = "x-send-queued=on",
+    .bandwidth = 1 * MIB,
+    .moments = {
+        AT_DATA_SIZE_READ(2, write_after_first_pass),
+        AT_STATE_WRITE(MOCK_STATE_STOP_COPY, write_before_stop),
+    },
+    .source_states = "W3 W2 W0",
+    .destination_states = "W4 W1",
+};
+
 /* --- migrations step by step --- */
 
 typedef struct Migration {
@@ -375,6 +387,7 @@ static const struct {
     { "too-large", test_dirty_too_large },
     { "by-message/secure", vfio_user_test_migration, &secure },
     { "by-message/private-ram", vfio_user_test_migration, &private_ram },
+    { "queued", vfio_user_test_migration, &queued },
     { "pipelined", test_dirty_pipelined },
     { "unmap", test_dirty_unmap },
     { "unmap/stopped", test_dirty_unmap_stopped },

@@ -265,6 +265,33 @@ static void test_dma_pipelined_change(const void *data)
     assert_reaches(vm, 0);
 }
 
+/* With x-send-queued nothing is sent before there is an answer. */
+static void test_dma_queued(const void *data)
+{
+    static const MockRule slow = {
+        .where = MOCK_PATTERN_COMMAND(MOCK_DMA_UNMAP), .nth = 1,
+        .action = MOCK_ACTION_DELAY, .delay_ms = 50,
+    };
+    g_autoptr(Guest) guest = guest_start(NULL, "x-send-queued=on");
+    VFIOUserTestVM *vm = guest->vm;
+    unsigned i, sent = 0, answered = 0;
+    MockEntry entry;
+
+    mock_add_rules(vm->mock, &slow, 1);
+    guest_dma(guest, BUFFER, PAGE, 1, MOCK_DMA_FILL);
+    show_shadow_ram(guest, true);
+    assert_reaches(vm, 0xc0000);
+    for (i = 0; mock_journal_get(vm->mock, i, &entry); i++) {
+        if (entry.command != MOCK_DMA_READ &&
+            entry.command != MOCK_DMA_WRITE) {
+            sent += entry.direction == MOCK_C2S;
+            answered += entry.direction == MOCK_S2C;
+            g_assert_cmpuint(sent - answered, <=, 1);
+        }
+    }
+    g_assert_cmpuint(sent, ==, answered);
+}
+
 /* One map is refused: the guest runs on without it, for messages too */
 static void test_dma_refused_map(const void *data)
 {
@@ -376,6 +403,7 @@ static const struct {
       "x-no-posted-writes=on,secure-dma=on" },
     { "pipelined/realize", test_dma_pipelined_realize },
     { "pipelined/change", test_dma_pipelined_change },
+    { "queued", test_dma_queued },
     { "refused-map", test_dma_refused_map },
     { "stopped", test_dma_stopped },
     { "too-many/told", test_dma_too_many, &too_many_tests[0] },

@@ -90,6 +90,7 @@ VFIOUserSession *peer_connect(Peer *peer, Error **errp)
         .request = peer->request,
         .request_opaque = peer->opaque,
         .request_release = release_handler,
+        .serial = peer->serial,
     };
 
     config.timeout_ms[VFIO_USER_DEADLINE_REGISTER] =

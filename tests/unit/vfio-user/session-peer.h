@@ -41,6 +41,7 @@ struct Peer {
     const void *data;           /* for the script */
     uint32_t timeout_ms;        /* for register access; 0: beyond patience */
     uint32_t connect_timeout_ms;    /* the same for connect */
+    bool serial;
     VFIOUserDeadNotify *dead;
     VFIOUserRequestHandler *request;
     void *opaque;

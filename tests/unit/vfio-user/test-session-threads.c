@@ -284,6 +284,51 @@ static void test_session_send_blocked_threads(void)
     peer_stop(&peer);
 }
 
+/* Each request comes when the one before it has been answered. */
+static void script_serial(Peer *peer)
+{
+    g_autofree PeerMessage *msg = g_new(PeerMessage, 1);
+    int i;
+
+    peer_version(peer);
+    for (i = 0; i < NUM_THREADS * 10; i++) {
+        GPollFD input = { .fd = peer->fd, .events = G_IO_IN };
+
+        peer_expect(peer, 9, msg);
+        g_assert_cmpint(g_poll(&input, 1, 2), ==, 0);
+        peer_reply(peer, msg, msg->payload, msg->size);
+    }
+    peer_expect_end(peer);
+}
+
+static void *serial_thread(void *opaque)
+{
+    Caller *caller = opaque;
+    int i;
+
+    for (i = 0; i < 10; i++) {
+        VFIOUserCall call = make_call(9, "turn", 4);
+
+        vfio_user_session_call(caller->session, &call, &error_abort);
+        expect_reply(&call, "turn");
+    }
+    qemu_sem_post(&caller->done);
+    return NULL;
+}
+
+static void test_session_serial(void)
+{
+    Peer peer = { .script = script_serial, .serial = true };
+    Caller callers[NUM_THREADS];
+    int left;
+
+    peer_open(&peer);
+    g_assert_cmpuint(vfio_user_session_window(peer.session), ==, 1);
+    start_callers(callers, &peer, &left, serial_thread);
+    join_callers(callers);
+    peer_stop(&peer);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -302,5 +347,6 @@ int main(int argc, char **argv)
                     test_session_send_blocked);
     g_test_add_func("/vfio-user/session/send-blocked/threads",
                     test_session_send_blocked_threads);
+    g_test_add_func("/vfio-user/session/serial", test_session_serial);
     return g_test_run();
 }
