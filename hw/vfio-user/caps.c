@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
+#include "qapi/qmp/qbool.h"
 #include "qapi/qmp/qdict.h"
 #include "qapi/qmp/qjson.h"
 #include "qapi/qmp/qnum.h"
@@ -95,19 +96,25 @@ void vfio_user_caps_init_client(VFIOUserCaps *caps)
     caps->max_msg_fds = VFIO_USER_MAX_FDS;
     caps->max_data_xfer_size = VFIO_USER_MAX_DATA_XFER_SIZE;
     caps->migration = true;
+    caps->twin_socket = true;
 }
 
 char *vfio_user_caps_to_json(const VFIOUserCaps *ours)
 {
     g_autoptr(QDict) root = qdict_new();
     QDict *capabilities = qdict_new();
-    QDict *migration = NULL;
+    QDict *migration = NULL, *twin;
     VFIOUserCaps copy = *ours;
 
     qdict_put(root, "capabilities", capabilities);
     if (ours->migration) {
         migration = qdict_new();
         qdict_put(capabilities, "migration", migration);
+    }
+    if (ours->twin_socket) {
+        twin = qdict_new();
+        qdict_put_bool(twin, "supported", true);
+        qdict_put(capabilities, "twin_socket", twin);
     }
     for (size_t i = 0; i < ARRAY_SIZE(caps_numbers); i++) {
         const CapsNumber *number = &caps_numbers[i];
@@ -193,6 +200,36 @@ static bool caps_get_object(QDict *parent, const char *name, const char *path,
     return true;
 }
 
+static bool caps_parse_twin(QDict *capabilities, VFIOUserCaps *caps,
+                            Error **errp)
+{
+    QObject *supported, *index;
+    QDict *twin;
+
+    if (!caps_get_object(capabilities, "twin_socket",
+                         "capabilities.twin_socket", &twin, errp)) {
+        return false;
+    }
+    supported = twin ? qdict_get(twin, "supported") : NULL;
+    if (supported && !qobject_to(QBool, supported)) {
+        error_setg(errp, "capabilities.twin_socket.supported is not a "
+                   "boolean");
+        return false;
+    }
+    caps->twin_socket = supported &&
+                        qbool_get_bool(qobject_to(QBool, supported));
+    if (!caps->twin_socket) {
+        return true;
+    }
+    index = qdict_get(twin, "fd_index");
+    if (!index) {
+        error_setg(errp, "capabilities.twin_socket.fd_index is missing");
+        return false;
+    }
+    return caps_get_integer(index, "capabilities.twin_socket.fd_index",
+                            &caps->twin_fd_index, errp);
+}
+
 static bool caps_parse_root(QDict *root, VFIOUserCaps *caps, Error **errp)
 {
     QDict *capabilities, *migration;
@@ -205,7 +242,8 @@ static bool caps_parse_root(QDict *root, VFIOUserCaps *caps, Error **errp)
         return true;
     }
     if (!caps_get_object(capabilities, "migration", "capabilities.migration",
-                         &migration, errp)) {
+                         &migration, errp) ||
+        !caps_parse_twin(capabilities, caps, errp)) {
         return false;
     }
     caps->migration = migration != NULL;

@@ -83,6 +83,54 @@ static QIOChannelSocket *connect_address(SocketAddress *address,
     return socket;
 }
 
+/* A connected UNIX stream socket, and nothing else the server might send */
+static bool check_twin(int fd, Error **errp)
+{
+    int domain = 0, type = 0;
+    socklen_t size = sizeof(int);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+        domain != AF_UNIX || type != SOCK_STREAM) {
+        error_setg(errp, "twin_socket.fd_index names no UNIX stream socket");
+        return false;
+    }
+    return true;
+}
+
+static bool take_twin(VFIOUserSession *session, VFIOUserMsg *reply,
+                      Error **errp)
+{
+    uint64_t index = session->caps.twin_fd_index;
+    QIOChannelSocket *socket;
+    int fd;
+
+    if (!session->caps.twin_socket) {
+        if (reply->num_fds) {
+            error_setg(errp, "too many fds in a message (got %zu, limit 0)",
+                       reply->num_fds);
+            return false;
+        }
+        return true;
+    }
+    if (index >= reply->num_fds) {
+        error_setg(errp, "twin_socket.fd_index names no fd (got %" PRIu64
+                   ", fds %zu)", index, reply->num_fds);
+        return false;
+    }
+    fd = vfio_user_msg_take_fd(reply, index);
+    socket = check_twin(fd, errp) ? qio_channel_socket_new_fd(fd, errp) : NULL;
+    if (!socket) {
+        close(fd);
+        return false;
+    }
+    session->twin = vfio_user_channel_new(socket,
+                                          vfio_user_session_admit_twin,
+                                          session, errp);
+    object_unref(OBJECT(socket));
+    return session->twin && vfio_user_session_watch_twin(session, errp);
+}
+
 static bool read_version(VFIOUserSession *session, const VFIOUserCall *call,
                          Error **errp)
 {
@@ -93,7 +141,8 @@ static bool read_version(VFIOUserSession *session, const VFIOUserCall *call,
                                     VFIO_USER_MAJOR, VFIO_USER_MINOR,
                                     &version, errp) ||
         !vfio_user_caps_parse(version.json, version.json_len, &session->caps,
-                              errp)) {
+                              errp) ||
+        !take_twin(session, call->reply, errp)) {
         error_prepend(errp, "%s: VERSION: ", session->name);
         return false;
     }
@@ -111,6 +160,7 @@ static bool negotiate(VFIOUserSession *session, Error **errp)
         .command = VFIO_USER_VERSION,
         .deadline = VFIO_USER_DEADLINE_MAP,
         .max_reply = sizeof(VFIOUserVersion) + VFIO_USER_MAX_JSON_SIZE,
+        .max_reply_fds = VFIO_USER_MAX_FDS,
     };
 
     payload = vfio_user_wire_put_version(VFIO_USER_MAJOR, VFIO_USER_MINOR,

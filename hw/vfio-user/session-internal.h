@@ -33,9 +33,10 @@ typedef struct SessionAnswer {
  * blocked reads meanwhile.
  *
  * The reader is the one thread, if any, that set reading; it alone receives
- * from the channel.  Whoever waits for a reply, for room in the socket, or is
- * the main loop takes that role when it is free, and gives it back with
- * vfio_user_session_reader_end().
+ * from the channel and the twin, if there is one: the server may wait for an
+ * answer there before it replies here.  Whoever waits for a reply, for room in
+ * the socket, or is the main loop takes that role when it is free, and gives
+ * it back with vfio_user_session_reader_end().
  */
 struct VFIOUserSession {
     /* Constant once connect has returned */
@@ -48,6 +49,7 @@ struct VFIOUserSession {
     GDestroyNotify request_release;
     bool serial;
     VFIOUserChannel *channel;
+    VFIOUserChannel *twin;      /* for the server's commands, or NULL */
     VFIOUserCaps ours;
     VFIOUserCaps caps;
     EventNotifier kick;         /* wakes a blocked sender to read */
@@ -88,7 +90,7 @@ struct VFIOUserSession {
     unsigned int num_answers;   /* written with lock, atomic to read */
 
     /* Belongs to the reader */
-    bool backlog;               /* the channel may hold back messages */
+    bool backlog;               /* a channel may hold back messages */
     VFIOUserCall *leading;      /* whose reply it waits for, if any */
     unsigned int commands;      /* how many the server has sent */
     uint16_t blame;             /* command of the message under way, or 0 */
@@ -135,6 +137,9 @@ void vfio_user_session_flush_locked(VFIOUserSession *session);
  */
 bool vfio_user_session_watch_init(VFIOUserSession *session, Error **errp);
 
+/* The same for the twin, which is there now. */
+bool vfio_user_session_watch_twin(VFIOUserSession *session, Error **errp);
+
 /*
  * As the reader: handle what has arrived.  If nothing has, wait for it for
  * about @timeout_us; 0 never waits.
@@ -165,13 +170,16 @@ void vfio_user_session_reader_end(VFIOUserSession *session, bool sending);
 void vfio_user_session_watch_start(VFIOUserSession *session);
 void vfio_user_session_watch_stop(VFIOUserSession *session);
 
-/* The session's VFIOUserChannelAdmit; @opaque is the session. */
+/* The VFIOUserChannelAdmit of channel and twin; @opaque is the session. */
 bool vfio_user_session_admit(void *opaque, const uint8_t *header,
                              size_t size, size_t *max_fds, Error **errp);
+bool vfio_user_session_admit_twin(void *opaque, const uint8_t *header,
+                                  size_t size, size_t *max_fds, Error **errp);
 
 /* A message being sent, for vfio_user_session_wait_writable() */
 typedef struct SessionSend {
     VFIOUserSession *session;
+    VFIOUserChannel *channel;
     uint32_t timeout_ms;
     int64_t deadline_us;
     bool blocked;               /* set when it had to wait */

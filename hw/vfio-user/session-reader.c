@@ -91,10 +91,9 @@ static bool admit_reply(VFIOUserSession *session,
     return true;
 }
 
-bool vfio_user_session_admit(void *opaque, const uint8_t *data, size_t size,
-                             size_t *max_fds, Error **errp)
+static bool admit(VFIOUserSession *session, bool twin, const uint8_t *data,
+                  size_t *max_fds, Error **errp)
 {
-    VFIOUserSession *session = opaque;
     VFIOUserHeaderDesc header;
 
     if (!vfio_user_wire_get_header(data, sizeof(VFIOUserHeader), UINT32_MAX,
@@ -105,8 +104,26 @@ bool vfio_user_session_admit(void *opaque, const uint8_t *data, size_t size,
                              vfio_user_command_name(header.command),
                              header.size, header.reply, header.error);
     session->blame = header.command;
+    /* With two sockets, each has its own kind of messages. */
+    if (session->twin && header.reply == twin) {
+        error_setg(errp, "%s on the %s socket", twin ? "reply" : "command",
+                   twin ? "second" : "first");
+        return false;
+    }
     return header.reply ? admit_reply(session, &header, max_fds, errp)
                         : admit_command(session, &header, max_fds, errp);
+}
+
+bool vfio_user_session_admit(void *opaque, const uint8_t *data, size_t size,
+                             size_t *max_fds, Error **errp)
+{
+    return admit(opaque, false, data, max_fds, errp);
+}
+
+bool vfio_user_session_admit_twin(void *opaque, const uint8_t *data,
+                                  size_t size, size_t *max_fds, Error **errp)
+{
+    return admit(opaque, true, data, max_fds, errp);
 }
 
 /* Give the replies still to come as long as their deadlines say, from now. */
@@ -233,8 +250,9 @@ static void wait_for_answers(VFIOUserSession *session)
     vfio_user_session_flush(session);
 }
 
-int vfio_user_session_read(VFIOUserSession *session, bool sending,
-                           int64_t timeout_us)
+/* As vfio_user_session_read(), of one channel, and backlog is not touched. */
+static int read_channel(VFIOUserSession *session, VFIOUserChannel *channel,
+                        bool sending, int64_t timeout_us)
 {
     VFIOUserMsg *msg;
     Error *err = NULL;
@@ -250,14 +268,13 @@ int vfio_user_session_read(VFIOUserSession *session, bool sending,
             }
             wait_for_answers(session);
         }
-        ret = vfio_user_channel_recv(session->channel, timeout_us, &msg, &err);
+        ret = vfio_user_channel_recv(channel, timeout_us, &msg, &err);
         timeout_us = 0;
         if (ret < 0) {
             die_of_input(session, ret, err);
             return -1;
         }
         if (ret == 0) {
-            session->backlog = false;
             return 0;
         }
         handle_message(session, msg);
@@ -265,8 +282,41 @@ int vfio_user_session_read(VFIOUserSession *session, bool sending,
             vfio_user_session_flush(session);
         }
     }
-    session->backlog = true;
     return 1;
+}
+
+/* With nothing held back, what is there makes one of the two readable. */
+static int read_both(VFIOUserSession *session, bool sending,
+                     int64_t timeout_us)
+{
+    GPollFD fds[] = {
+        { .fd = vfio_user_channel_fd(session->channel), .events = G_IO_IN },
+        { .fd = vfio_user_channel_fd(session->twin), .events = G_IO_IN },
+    };
+    int first = 0, second = 0;
+
+    if (!session->backlog &&
+        qemu_poll_ns(fds, ARRAY_SIZE(fds), timeout_us * 1000) <= 0) {
+        return 0;
+    }
+    if (session->backlog || fds[1].revents) {
+        second = read_channel(session, session->twin, sending, 0);
+    }
+    if (second >= 0 && (session->backlog || fds[0].revents)) {
+        first = read_channel(session, session->channel, sending, 0);
+    }
+    return first < 0 || second < 0 ? -1 : first || second;
+}
+
+int vfio_user_session_read(VFIOUserSession *session, bool sending,
+                           int64_t timeout_us)
+{
+    int ret = session->twin ?
+              read_both(session, sending, timeout_us) :
+              read_channel(session, session->channel, sending, timeout_us);
+
+    session->backlog = ret > 0;
+    return ret;
 }
 
 /*
@@ -292,6 +342,7 @@ static void send_answer(VFIOUserSession *session, SessionAnswer *answer)
     uint32_t timeout_ms = session->timeout_ms[VFIO_USER_DEADLINE_REGISTER];
     SessionSend send = {
         .session = session,
+        .channel = session->twin ?: session->channel,
         .timeout_ms = timeout_ms,
         .deadline_us = g_get_monotonic_time() + timeout_ms * 1000LL,
     };
@@ -301,7 +352,7 @@ static void send_answer(VFIOUserSession *session, SessionAnswer *answer)
     };
     Error *err = NULL;
 
-    if (vfio_user_channel_send(session->channel, iov, ARRAY_SIZE(iov), NULL, 0,
+    if (vfio_user_channel_send(send.channel, iov, ARRAY_SIZE(iov), NULL, 0,
                                vfio_user_session_wait_writable, &send,
                                &err) < 0) {
         vfio_user_session_die(session, ENOTCONN, answer->command, err);
@@ -401,21 +452,27 @@ void vfio_user_session_lead(VFIOUserSession *session, VFIOUserCall *call)
 }
 
 /* Whether it is worth trying to send again; else sleep again. */
-static bool poll_writable(VFIOUserSession *session, bool *reader,
-                          int64_t left_us)
+static bool poll_writable(SessionSend *send, bool *reader, int64_t left_us)
 {
+    VFIOUserSession *session = send->session;
     bool input = *reader && !answers_are_full(session);
     GPollFD fds[] = {
         {
-            .fd = vfio_user_channel_fd(session->channel),
-            .events = G_IO_OUT | (input ? G_IO_IN : 0),
+            .fd = vfio_user_channel_fd(send->channel),
+            .events = G_IO_OUT,
         }, {
             .fd = event_notifier_get_fd(&session->kick),
+            .events = G_IO_IN,
+        }, {
+            .fd = vfio_user_channel_fd(session->channel),
+            .events = G_IO_IN,
+        }, {
+            .fd = session->twin ? vfio_user_channel_fd(session->twin) : -1,
             .events = G_IO_IN,
         },
     };
 
-    if (qemu_poll_ns(fds, ARRAY_SIZE(fds), left_us * 1000) <= 0) {
+    if (qemu_poll_ns(fds, input ? ARRAY_SIZE(fds) : 2, left_us * 1000) <= 0) {
         return false;
     }
     if (fds[1].revents) {
@@ -430,7 +487,7 @@ static bool poll_writable(VFIOUserSession *session, bool *reader,
     if (input) {
         vfio_user_session_read(session, true, 0);
     }
-    return fds[0].revents & ~G_IO_IN;
+    return fds[0].revents;
 }
 
 int vfio_user_session_wait_writable(void *opaque, Error **errp)
@@ -456,7 +513,7 @@ int vfio_user_session_wait_writable(void *opaque, Error **errp)
             error_setg(errp, "server took no more data for %u ms",
                        send->timeout_ms);
             ret = -ETIMEDOUT;
-        } else if (poll_writable(session, &reader, left_us)) {
+        } else if (poll_writable(send, &reader, left_us)) {
             ret = 0;
         }
     }

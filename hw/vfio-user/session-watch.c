@@ -43,6 +43,19 @@ bool vfio_user_session_watch_init(VFIOUserSession *session, Error **errp)
     return true;
 }
 
+/* No replies come there, so there is never a reason to look away. */
+bool vfio_user_session_watch_twin(VFIOUserSession *session, Error **errp)
+{
+    int fd = vfio_user_channel_fd(session->twin);
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+
+    if (epoll_ctl(session->watch_epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+        error_setg_errno(errp, errno, "no epoll");
+        return false;
+    }
+    return true;
+}
+
 static void set_watch(VFIOUserSession *session, uint32_t events)
 {
     struct epoll_event event = { .events = events | EPOLLET };
@@ -149,10 +162,10 @@ static void watch_bh(void *opaque)
 static gboolean watch_event(gint fd, GIOCondition condition, gpointer opaque)
 {
     VFIOUserSession *session = opaque;
-    struct epoll_event event;
+    struct epoll_event events[2];
 
-    /* Edge triggered: fetching the event is what makes fd unreadable. */
-    epoll_wait(fd, &event, 1, 0);
+    /* Edge triggered: fetching the events is what makes fd unreadable. */
+    epoll_wait(fd, events, ARRAY_SIZE(events), 0);
     if (vfio_user_session_is_dead(session)) {
         return G_SOURCE_REMOVE;
     }

@@ -36,6 +36,7 @@ static void session_free(VFIOUserSession *session)
     }
     event_notifier_cleanup(&session->kick);
     vfio_user_channel_free(session->channel);
+    vfio_user_channel_free(session->twin);
     qemu_cond_destroy(&session->changed);
     qemu_mutex_destroy(&session->lock);
     qemu_mutex_destroy(&session->send_lock);
@@ -155,6 +156,9 @@ bool vfio_user_session_die(VFIOUserSession *session, int death,
     }
     /* Wakes the reader and a blocked sender. */
     vfio_user_channel_shutdown(session->channel);
+    if (session->twin) {
+        vfio_user_channel_shutdown(session->twin);
+    }
     qemu_mutex_unlock(&session->lock);
     return true;
 }
@@ -254,6 +258,7 @@ static int call_transmit(VFIOUserSession *session, VFIOUserCall *call,
     size_t payload_size = call->head_size + call->data_size;
     SessionSend send = {
         .session = session,
+        .channel = session->channel,
         .timeout_ms = session->timeout_ms[call->deadline],
         .deadline_us = deadline_us,
     };

@@ -54,7 +54,7 @@ static gint64 version_minor, max_msg_fds, max_data_xfer_size, pgsize;
 static gint64 max_dma_regions, migration_size, window_size, chunk_size;
 static gint64 precopy_rounds, precopy_round_size, precopy_pending, seed;
 static gboolean refuse_when_stopped, msi, no_intx, no_msix, no_reset;
-static gboolean no_capabilities, no_migration, window_mmap, no_sum;
+static gboolean no_capabilities, no_migration, window_mmap, no_sum, twin_socket;
 static char *capabilities, *journal;
 
 #define NUMBER(name, variable, text) \
@@ -119,6 +119,7 @@ static const GOptionEntry device_entries[] = {
     NUMBER("max-data-xfer-size", max_data_xfer_size, "Limit of data"),
     NUMBER("pgsize", pgsize, "Page size of the dirty log"),
     NUMBER("max-dma-regions", max_dma_regions, "Limit (0: none)"),
+    SWITCH("twin-socket", twin_socket, "A socket for commands of its own"),
     { .long_name = NULL }
 };
 
@@ -172,6 +173,7 @@ static void switches_to_config(void)
     config.refuse_when_stopped = refuse_when_stopped;
     config.msi = msi;
     config.no_intx = no_intx;
+    config.twin_socket = twin_socket;
     config.no_msix = no_msix;
     config.no_reset = no_reset;
     config.capabilities = capabilities;

@@ -343,6 +343,21 @@ static bool get_number(json_object *object, const char *key, bool *present,
     return true;
 }
 
+static bool get_twin(MockVersion *version, json_object *caps)
+{
+    json_object *twin, *supported;
+
+    if (!json_object_object_get_ex(caps, "twin_socket", &twin)) {
+        return true;
+    }
+    if (!json_object_object_get_ex(twin, "supported", &supported) ||
+        !json_object_is_type(supported, json_type_boolean)) {
+        return false;
+    }
+    version->twin_socket = json_object_get_boolean(supported);
+    return true;
+}
+
 static bool get_capabilities(MockVersion *version, json_object *top)
 {
     json_object *caps, *migration;
@@ -354,7 +369,8 @@ static bool get_capabilities(MockVersion *version, json_object *top)
     if (!json_object_is_type(caps, json_type_object) ||
         !get_number(caps, "max_msg_fds", &present, &version->max_msg_fds) ||
         !get_number(caps, "max_data_xfer_size", &present,
-                    &version->max_data_xfer_size)) {
+                    &version->max_data_xfer_size) ||
+        !get_twin(version, caps)) {
         return false;
     }
     if (!json_object_object_get_ex(caps, "migration", &migration)) {
@@ -412,6 +428,10 @@ void mock_version_put(GByteArray *body, const MockVersion *version,
         if (version->has_pgsize) {
             g_string_append_printf(text, ",\"migration\":{\"pgsize\":%"
                                    G_GUINT64_FORMAT "}", version->pgsize);
+        }
+        if (version->twin_socket) {
+            g_string_append(text, ",\"twin_socket\":{\"supported\":true,"
+                            "\"fd_index\":0}");
         }
         g_string_append(text, "}}");
     }

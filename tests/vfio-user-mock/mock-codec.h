@@ -76,6 +76,7 @@ typedef struct MockVersion {
     uint64_t max_data_xfer_size;
     bool has_pgsize;
     uint64_t pgsize;
+    bool twin_socket;           /* its fd is the message's first one */
 } MockVersion;
 
 /* 0 or -errno */

@@ -7,6 +7,7 @@
 
 #include "mock-internal.h"
 #include <errno.h>
+#include <unistd.h>
 
 #define CLIENT_MAX_FDS 1024
 
@@ -32,6 +33,16 @@ static int execute_version(Mock *mock, MockMessage *command,
     version.max_data_xfer_size = config->max_data_xfer_size;
     version.has_pgsize = !config->no_migration;
     version.pgsize = config->pgsize;
+    version.twin_socket = version.twin_socket && config->twin_socket;
+    if (version.twin_socket) {
+        int fd = mock_twin_open(mock);
+
+        if (fd < 0) {
+            return fd;
+        }
+        mock_message_add_fd(reply, fd);
+        close(fd);
+    }
     if (config->no_capabilities) {
         mock_put(reply->body, version.major, 2);
         mock_put(reply->body, version.minor, 2);

@@ -281,6 +281,7 @@ struct Mock {
 
     /* Server thread only */
     MockConnection connection;
+    MockConnection twin;        /* fd -1: there is none */
     GQueue backlog;             /* of MockMessage: received, not yet executed */
     GQueue deferred;            /* of MockDeferred */
 };

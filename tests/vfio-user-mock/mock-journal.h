@@ -75,6 +75,7 @@ typedef struct MockEntry {
     uint16_t command;
     uint16_t id;
     bool no_reply;              /* a command that wants no reply */
+    bool twin;                  /* over the second socket */
     bool has_region;
     bool has_offset;
     bool has_count;

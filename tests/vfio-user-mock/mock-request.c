@@ -118,6 +118,7 @@ static GByteArray *next_bytes(Mock *mock)
             .direction = MOCK_S2C,
             .command = request->command->command,
             .id = request->command->id,
+            .twin = mock->twin.fd >= 0,
         };
 
         if (request->sent || request->done) {
@@ -145,7 +146,7 @@ MockIo mock_request_send_all(Mock *mock)
         if (!bytes) {
             return MOCK_IO_OK;
         }
-        io = mock_connection_send(mock, bytes->data, bytes->len, NULL, 0);
+        io = mock_connection_send_command(mock, bytes->data, bytes->len);
         if (io != MOCK_IO_OK) {
             return io;
         }

@@ -7,7 +7,6 @@
 
 #include "mock-internal.h"
 #include <errno.h>
-#include <poll.h>
 #include <unistd.h>
 
 static void record(Mock *mock, MockMessage *message, MockDirection direction)
@@ -117,25 +116,14 @@ static MockIo send_deferred(Mock *mock)
     }
 }
 
-MockIo mock_pump(Mock *mock, int64_t deadline_us)
+static MockIo receive(Mock *mock, MockConnection *connection)
 {
     uint64_t max_size = mock->config.max_data_xfer_size + 32;
     MockMessage *message;
     bool bad_length;
-    short revents;
-    MockIo io = mock_request_send_all(mock);
+    MockIo io;
 
-    if (io == MOCK_IO_OK) {
-        io = send_deferred(mock);
-    }
-    if (io == MOCK_IO_OK) {
-        io = mock_wait_for(mock, mock->connection.fd, POLLIN, deadline_us,
-                           &revents);
-    }
-    if (io != MOCK_IO_OK || !revents) {
-        return io;
-    }
-    io = mock_connection_receive(&mock->connection, MIN(max_size, UINT32_MAX),
+    io = mock_connection_receive(connection, MIN(max_size, UINT32_MAX),
                                  &message, &bad_length);
     if (bad_length) {
         return refuse_length(mock, message);
@@ -143,12 +131,33 @@ MockIo mock_pump(Mock *mock, int64_t deadline_us)
     if (!message) {
         return io;
     }
+    message->entry.twin = connection == &mock->twin;
     if ((message->flags & MOCK_FLAG_TYPE_MASK) == MOCK_FLAG_REPLY) {
         take_reply(mock, message);
     } else {
         mock_entry_describe(&message->entry, message);
         record(mock, message, MOCK_C2S);
         g_queue_push_tail(&mock->backlog, message);
+    }
+    return io;
+}
+
+MockIo mock_pump(Mock *mock, int64_t deadline_us)
+{
+    bool connection = false, twin = false;
+    MockIo io = mock_request_send_all(mock);
+
+    if (io == MOCK_IO_OK) {
+        io = send_deferred(mock);
+    }
+    if (io == MOCK_IO_OK) {
+        io = mock_wait_for_input(mock, deadline_us, &connection, &twin);
+    }
+    if (io == MOCK_IO_OK && twin) {
+        io = receive(mock, &mock->twin);
+    }
+    if (io == MOCK_IO_OK && connection) {
+        io = receive(mock, &mock->connection);
     }
     return io;
 }

@@ -142,7 +142,7 @@ Mock *mock_new(const MockConfig *config, GError **error)
     g_queue_init(&mock->backlog);
     g_queue_init(&mock->deferred);
     mock->requests = g_ptr_array_new();
-    mock->connection.fd = mock->listen_fd = -1;
+    mock->connection.fd = mock->twin.fd = mock->listen_fd = -1;
     mock->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!init_parts(mock, error)) {
         mock_free(mock);
@@ -178,6 +178,9 @@ static void begin_connection(Mock *mock, int fd)
 static void end_connection(Mock *mock)
 {
     mock_connection_close(&mock->connection);
+    if (mock->twin.fd >= 0) {
+        mock_connection_close(&mock->twin);
+    }
     while (!g_queue_is_empty(&mock->backlog)) {
         mock_message_free(g_queue_pop_head(&mock->backlog));
     }

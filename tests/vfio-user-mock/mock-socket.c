@@ -151,13 +151,10 @@ MockIo mock_connection_receive(MockConnection *connection, uint32_t max_size,
     return io;
 }
 
-MockIo mock_wait_for(Mock *mock, int fd, short events, int64_t deadline_us,
-                     short *revents)
+/* polls[0] is the wake-up event; an fd of -1 is left alone */
+static MockIo wait_for(Mock *mock, struct pollfd *polls, unsigned number,
+                       int64_t deadline_us)
 {
-    struct pollfd polls[2] = {
-        { .fd = mock->wake_fd, .events = POLLIN },
-        { .fd = fd, .events = events },
-    };
     int64_t left = -1;
     uint64_t wakes;
     MockIo io = MOCK_IO_OK;
@@ -166,11 +163,9 @@ MockIo mock_wait_for(Mock *mock, int fd, short events, int64_t deadline_us,
         left = MAX(deadline_us - g_get_monotonic_time(), 0);
         left = (left + 999) / 1000;
     }
-    *revents = 0;
-    if (poll(polls, fd < 0 ? 1 : 2, left) <= 0) {
+    if (poll(polls, number, left) <= 0) {
         return MOCK_IO_OK;
     }
-    *revents = polls[1].revents;
     if (polls[0].revents) {
         if (read(mock->wake_fd, &wakes, sizeof(wakes)) < 0) {
             return MOCK_IO_OK;
@@ -184,6 +179,45 @@ MockIo mock_wait_for(Mock *mock, int fd, short events, int64_t deadline_us,
         g_mutex_unlock(&mock->lock);
     }
     return io;
+}
+
+MockIo mock_wait_for(Mock *mock, int fd, short events, int64_t deadline_us,
+                     short *revents)
+{
+    struct pollfd polls[2] = {
+        { .fd = mock->wake_fd, .events = POLLIN },
+        { .fd = fd, .events = events },
+    };
+    MockIo io = wait_for(mock, polls, 2, deadline_us);
+
+    *revents = polls[1].revents;
+    return io;
+}
+
+MockIo mock_wait_for_input(Mock *mock, int64_t deadline_us, bool *connection,
+                           bool *twin)
+{
+    struct pollfd polls[3] = {
+        { .fd = mock->wake_fd, .events = POLLIN },
+        { .fd = mock->connection.fd, .events = POLLIN },
+        { .fd = mock->twin.fd, .events = POLLIN },
+    };
+    MockIo io = wait_for(mock, polls, 3, deadline_us);
+
+    *connection = polls[1].revents;
+    *twin = polls[2].revents;
+    return io;
+}
+
+int mock_twin_open(Mock *mock)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        return -errno;
+    }
+    mock_connection_init(&mock->twin, pair[0]);
+    return pair[1];
 }
 
 static ssize_t send_some(int fd, const uint8_t *bytes, size_t size,
@@ -210,14 +244,14 @@ static ssize_t send_some(int fd, const uint8_t *bytes, size_t size,
     return sent < 0 ? -errno : sent;
 }
 
-MockIo mock_connection_send(Mock *mock, const uint8_t *bytes, size_t size,
-                            const int *fds, unsigned num_fds)
+static MockIo send_all(Mock *mock, int fd, const uint8_t *bytes, size_t size,
+                       const int *fds, unsigned num_fds)
 {
     size_t done = 0;
 
     while (done < size) {
-        ssize_t sent = send_some(mock->connection.fd, bytes + done,
-                                 size - done, fds, done ? 0 : num_fds);
+        ssize_t sent = send_some(fd, bytes + done, size - done, fds,
+                                 done ? 0 : num_fds);
         short revents;
         MockIo io;
 
@@ -228,12 +262,26 @@ MockIo mock_connection_send(Mock *mock, const uint8_t *bytes, size_t size,
         if (sent != -EAGAIN && sent != -EWOULDBLOCK) {
             return MOCK_IO_CLOSED;
         }
-        io = mock_wait_for(mock, mock->connection.fd, POLLOUT, -1, &revents);
+        io = mock_wait_for(mock, fd, POLLOUT, -1, &revents);
         if (io != MOCK_IO_OK) {
             return io;
         }
     }
     return MOCK_IO_OK;
+}
+
+MockIo mock_connection_send(Mock *mock, const uint8_t *bytes, size_t size,
+                            const int *fds, unsigned num_fds)
+{
+    return send_all(mock, mock->connection.fd, bytes, size, fds, num_fds);
+}
+
+MockIo mock_connection_send_command(Mock *mock, const uint8_t *bytes,
+                                    size_t size)
+{
+    int fd = mock->twin.fd >= 0 ? mock->twin.fd : mock->connection.fd;
+
+    return send_all(mock, fd, bytes, size, NULL, 0);
 }
 
 MockIo mock_connection_send_message(Mock *mock, const MockMessage *message)

@@ -38,11 +38,22 @@ MockIo mock_connection_receive(MockConnection *connection, uint32_t max_size,
 /* Send size bytes and the fds with the first of them; polls, never blocks */
 MockIo mock_connection_send(Mock *mock, const uint8_t *bytes, size_t size,
                             const int *fds, unsigned num_fds);
+/* The same where commands of the server go: to the twin, if there is one */
+MockIo mock_connection_send_command(Mock *mock, const uint8_t *bytes,
+                                    size_t size);
 /* Send all of a message, header included */
 MockIo mock_connection_send_message(Mock *mock, const MockMessage *message);
 /* Poll fd (may be -1) and the wake-up event until deadline_us (-1: none) */
 MockIo mock_wait_for(Mock *mock, int fd, short events, int64_t deadline_us,
                      short *revents);
+/* The same for what arrives on the connection and, if there is one, the twin */
+MockIo mock_wait_for_input(Mock *mock, int64_t deadline_us, bool *connection,
+                           bool *twin);
+/*
+ * Make the twin. Returns the client's end, to be closed, or -errno. With the
+ * lock held.
+ */
+int mock_twin_open(Mock *mock);
 int mock_listen(const char *path, GError **error);
 
 #endif /* VFIO_USER_MOCK_SOCKET_H */

@@ -82,6 +82,11 @@ typedef struct MockConfig {
     uint64_t max_data_xfer_size;
     uint64_t pgsize;                /* of the dirty log */
     unsigned max_dma_regions;       /* 0: no limit */
+    /*
+     * Commands of the server have a socket of their own, if the client offers
+     * that: twin_socket in the version's capabilities
+     */
+    bool twin_socket;
 
     /* Migration region */
     bool no_migration;

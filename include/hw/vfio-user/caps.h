@@ -20,6 +20,8 @@ typedef struct VFIOUserCaps {
     uint64_t migration_pgsize;      /* bytes for one bit of a dirty bitmap */
     uint64_t max_bitmap_size;       /* bytes of one dirty bitmap */
     bool max_bitmap_size_told;      /* a server stated the one before */
+    bool twin_socket;               /* commands of servers have a socket */
+    uint64_t twin_fd_index;         /* which fd of a server's VERSION it is */
 } VFIOUserCaps;
 
 /*
@@ -30,15 +32,16 @@ typedef struct VFIOUserCaps {
 void vfio_user_caps_init_default(VFIOUserCaps *caps);
 
 /*
- * Fill in what this client offers: 16 fds, 1 MiB, and migration with dirty
- * bitmaps of host pages.  Any thread.
+ * Fill in what this client offers: 16 fds, 1 MiB, a socket for the server's
+ * commands, and migration with dirty bitmaps of host pages.  Any thread.
  */
 void vfio_user_caps_init_client(VFIOUserCaps *caps);
 
 /*
  * The JSON text that announces @ours in VERSION: max_msg_fds,
- * max_data_xfer_size and, if it can migrate, migration.pgsize.  The other
- * fields describe servers.  NUL-terminated; free with g_free().  Any thread.
+ * max_data_xfer_size, twin_socket.supported if so and, if it can migrate,
+ * migration.pgsize.  The other fields describe servers.  NUL-terminated; free
+ * with g_free().  Any thread.
  */
 char *vfio_user_caps_to_json(const VFIOUserCaps *ours);
 
@@ -58,7 +61,7 @@ char *vfio_user_caps_to_json(const VFIOUserCaps *ours);
  * and @caps untouched: not JSON, or more of it than VFIO_USER_MAX_JSON_SIZE;
  * a value of the wrong type, negative, or too small to work with (an access
  * of less than the 8 bytes of a register); a page size that is not a power
- * of two.
+ * of two; a twin_socket that is supported and has no fd_index.
  */
 bool vfio_user_caps_parse(const char *json, size_t len, VFIOUserCaps *caps,
                           Error **errp);

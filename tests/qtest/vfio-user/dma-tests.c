@@ -186,6 +186,32 @@ static void test_dma_in_access(const void *data)
     g_assert_cmphex(guest_readl(guest, MOCK_BAR0_DMA_STATUS), ==, EFAULT);
 }
 
+/* Commands of the server and their answers, and nothing else, on the twin */
+static void test_dma_twin(const void *data)
+{
+    VFIOUserTestVMConfig config = {
+        .name = "guest", .device = "x-no-posted-writes=on",
+    };
+    g_autoptr(Guest) guest = NULL;
+    MockConfig mock;
+    MockEntry entry;
+    unsigned i;
+
+    mock_config_init(&mock);
+    mock.twin_socket = true;
+    config.mock = &mock;
+    guest = guest_start_vm(&config);
+    assert_all_reached(guest->vm);
+    guest_dma(guest, BUFFER, 3 * MIB, 0x5a,
+              MOCK_DMA_FILL | MOCK_DMA_BY_MESSAGE);
+    g_assert_cmphex(guest_readl(guest, MOCK_BAR0_DMA_STATUS), ==, 0);
+    g_assert_cmphex(qtest_readl(guest->vm->qts, BUFFER), ==, 0x5a5a5a5a);
+    for (i = 0; mock_journal_get(guest->vm->mock, i, &entry); i++) {
+        g_assert_cmpint(entry.twin, ==, entry.command == MOCK_DMA_READ ||
+                                        entry.command == MOCK_DMA_WRITE);
+    }
+}
+
 /* --- maps in one go --- */
 
 /* The first @commands of these came before the first of the replies went. */
@@ -401,6 +427,7 @@ static const struct {
       "x-no-posted-writes=off" },
     { "message/in-access/secure", test_dma_in_access,
       "x-no-posted-writes=on,secure-dma=on" },
+    { "message/twin", test_dma_twin },
     { "pipelined/realize", test_dma_pipelined_realize },
     { "pipelined/change", test_dma_pipelined_change },
     { "queued", test_dma_queued },

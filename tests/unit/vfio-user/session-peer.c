@@ -293,7 +293,7 @@ static bool send_pieces(Peer *peer, struct msghdr *msg, size_t size)
 
 static void send_message(Peer *peer, uint16_t id, uint16_t command,
                          uint32_t flags, uint32_t error, const void *payload,
-                         size_t size, size_t num_fds)
+                         size_t size, const int *fds, size_t num_fds)
 {
     uint32_t total = size + PEER_HEADER_SIZE;
     uint8_t header[PEER_HEADER_SIZE] = {
@@ -316,7 +316,7 @@ static void send_message(Peer *peer, uint16_t id, uint16_t command,
         cmsg->cmsg_level = SOL_SOCKET;
         cmsg->cmsg_type = SCM_RIGHTS;
         for (size_t i = 0; i < num_fds; i++) {
-            ((int *)CMSG_DATA(cmsg))[i] = STDERR_FILENO;
+            ((int *)CMSG_DATA(cmsg))[i] = fds ? fds[i] : STDERR_FILENO;
         }
     }
     send_pieces(peer, &msg, total);
@@ -325,13 +325,13 @@ static void send_message(Peer *peer, uint16_t id, uint16_t command,
 void peer_send(Peer *peer, uint16_t id, uint16_t command, uint32_t flags,
                uint32_t error, const void *payload, size_t size)
 {
-    send_message(peer, id, command, flags, error, payload, size, 0);
+    send_message(peer, id, command, flags, error, payload, size, NULL, 0);
 }
 
 void peer_send_fds(Peer *peer, uint16_t id, uint16_t command, uint32_t flags,
                    const void *payload, size_t size, size_t num_fds)
 {
-    send_message(peer, id, command, flags, 0, payload, size, num_fds);
+    send_message(peer, id, command, flags, 0, payload, size, NULL, num_fds);
 }
 
 void peer_send_bytes(Peer *peer, const void *bytes, size_t size)
@@ -348,14 +348,21 @@ void peer_reply(Peer *peer, const PeerMessage *msg, const void *payload,
     peer_send(peer, msg->id, msg->command, PEER_REPLY, 0, payload, size);
 }
 
-void peer_version_json(Peer *peer, const char *json)
+void peer_version_fds(Peer *peer, const char *json, const int *fds,
+                      size_t num_fds)
 {
     g_autofree PeerMessage *msg = g_new(PeerMessage, 1);
     g_autofree char *payload = g_malloc0(4 + strlen(json) + 1);
 
     peer_expect(peer, 1, msg);
     strcpy(payload + 4, json);
-    peer_reply(peer, msg, payload, 4 + strlen(json) + 1);
+    send_message(peer, msg->id, msg->command, PEER_REPLY, 0, payload,
+                 4 + strlen(json) + 1, fds, num_fds);
+}
+
+void peer_version_json(Peer *peer, const char *json)
+{
+    peer_version_fds(peer, json, NULL, 0);
 }
 
 void peer_version(Peer *peer)

@@ -51,7 +51,7 @@ struct Peer {
     char *path;
     char *name;
     int listener;
-    int fd;                     /* the connection */
+    int fd;                     /* the connection, where the script acts */
     QemuThread thread;
     QemuSemaphore to_peer;
     QemuSemaphore to_test;
@@ -102,5 +102,8 @@ void peer_reply(Peer *peer, const PeerMessage *msg, const void *payload,
 /* Answer the client's VERSION with @json */
 void peer_version_json(Peer *peer, const char *json);
 void peer_version(Peer *peer);
+/* The same, with these @fds in the message; they stay the script's. */
+void peer_version_fds(Peer *peer, const char *json, const int *fds,
+                      size_t num_fds);
 
 #endif /* TESTS_UNIT_VFIO_USER_SESSION_PEER_H */

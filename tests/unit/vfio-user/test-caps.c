@@ -42,6 +42,8 @@ static void assert_caps(const VFIOUserCaps *got, const VFIOUserCaps *expected)
     g_assert_cmpuint(got->migration_pgsize, ==,
                      pgsize ? pgsize : qemu_real_host_page_size());
     g_assert_cmpuint(got->max_bitmap_size, ==, expected->max_bitmap_size);
+    g_assert_cmpint(got->twin_socket, ==, expected->twin_socket);
+    g_assert_cmpuint(got->twin_fd_index, ==, expected->twin_fd_index);
 }
 
 /* Parse a copy of exactly the text, so that a sanitizer sees a read beyond */
@@ -58,8 +60,11 @@ static const Accepted accepted[] = {
     { "{}", { DEFAULTS } },
     { "  {\"capabilities\": {}}\n", { DEFAULTS } },
     { "{\"other\": [1, {\"capabilities\": 3}]}", { DEFAULTS } },
-    { IN_CAPS("\"twin_socket\": {\"supported\": true}, \"x\": null"),
-      { DEFAULTS } },
+    { IN_CAPS("\"twin_socket\": {\"supported\": false, \"fd_index\": []}, "
+              "\"x\": null"), { DEFAULTS } },
+    { IN_CAPS("\"twin_socket\": {}"), { DEFAULTS } },
+    { IN_CAPS("\"twin_socket\": {\"supported\": true, \"fd_index\": 3}"),
+      { DEFAULTS, .twin_socket = true, .twin_fd_index = 3 } },
 
     { IN_CAPS("\"max_msg_fds\": 8"), { DEFAULTS, .max_msg_fds = 8 } },
     { IN_CAPS("\"max_msg_fds\": 0"), { DEFAULTS, .max_msg_fds = 0 } },
@@ -123,6 +128,17 @@ static const struct {
     { "{\"capabilities\": 1}", "capabilities is not an object" },
     { "{\"capabilities\": null}", "capabilities is not an object" },
     { "{\"capabilities\": []}", "capabilities is not an object" },
+
+    { IN_CAPS("\"twin_socket\": true"),
+      "capabilities.twin_socket is not an object" },
+    { IN_CAPS("\"twin_socket\": {\"supported\": 1}"),
+      "capabilities.twin_socket.supported is not a boolean" },
+    { IN_CAPS("\"twin_socket\": {\"supported\": true}"),
+      "capabilities.twin_socket.fd_index is missing" },
+    { IN_CAPS("\"twin_socket\": {\"supported\": true, \"fd_index\": -1}"),
+      "capabilities.twin_socket.fd_index is negative (got -1, limit 0)" },
+    { IN_CAPS("\"twin_socket\": {\"supported\": true, \"fd_index\": null}"),
+      "capabilities.twin_socket.fd_index is not an integer" },
 
     { IN_CAPS("\"max_msg_fds\": -1"),
       "capabilities.max_msg_fds is negative (got -1, limit 0)" },
@@ -253,6 +269,7 @@ static void test_caps_sent(void)
     json = vfio_user_caps_to_json(&ours);
     expected = g_strdup_printf("{\"capabilities\": {\"max_msg_fds\": 16, "
                                "\"max_data_xfer_size\": 1048576, "
+                               "\"twin_socket\": {\"supported\": true}, "
                                "\"migration\": {\"pgsize\": %zu}}}",
                                (size_t)qemu_real_host_page_size());
     sent = qobject_to(QDict, qobject_from_json(json, &error_abort));
@@ -262,6 +279,7 @@ static void test_caps_sent(void)
     qobject_unref(wanted);
 
     ours.migration = false;
+    ours.twin_socket = false;
     ours.max_msg_fds = 1;
     ours.max_data_xfer_size = 4096;
     without = vfio_user_caps_to_json(&ours);
