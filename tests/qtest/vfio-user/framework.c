@@ -79,6 +79,13 @@ static gpointer watchdog_run(gpointer opaque)
     return NULL;
 }
 
+static void watchdog_prolong(void)
+{
+    g_mutex_lock(&watchdog.lock);
+    watchdog.deadline = watchdog_deadline();
+    g_mutex_unlock(&watchdog.lock);
+}
+
 /* Dump before QEMU is killed: handlers are called last added first. */
 static void watchdog_add(VFIOUserTestVM *vm)
 {
@@ -87,8 +94,8 @@ static void watchdog_add(VFIOUserTestVM *vm)
     }
     g_mutex_lock(&watchdog.lock);
     g_ptr_array_add(watchdog.vms, vm);
-    watchdog.deadline = watchdog_deadline();
     g_mutex_unlock(&watchdog.lock);
+    watchdog_prolong();
     qtest_add_abrt_handler(dump_journals, &watchdog);
 }
 
@@ -219,6 +226,15 @@ void vfio_user_test_vm_quit(VFIOUserTestVM *vm)
         qtest_quit(vm->qts);
         vm->qts = NULL;
     }
+}
+
+void vfio_user_test_vm_restart(VFIOUserTestVM *vm,
+                               const VFIOUserTestVMConfig *config)
+{
+    g_assert_null(vm->qts);
+    vm_start_qemu(vm, config);
+    watchdog_prolong();
+    vm->mark = mock_journal_length(vm->mock);
 }
 
 void vfio_user_test_vm_kill(VFIOUserTestVM *vm)

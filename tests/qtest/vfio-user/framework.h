@@ -59,6 +59,13 @@ void vfio_user_test_add(const char *path, void (*run)(const void *data),
 VFIOUserTestVM *vfio_user_test_vm_new(const VFIOUserTestVMConfig *config);
 
 /*
+ * Start a QEMU where vfio_user_test_vm_quit() ended one, with the server of
+ * before; @config's name, mock and keep_errors are not looked at.
+ */
+void vfio_user_test_vm_restart(VFIOUserTestVM *vm,
+                               const VFIOUserTestVMConfig *config);
+
+/*
  * Run a QEMU that is to end by itself, with @args on its command line. Returns
  * the exit status (-1: killed by a signal); *errors is what it wrote to
  * standard error, to be freed with g_free().

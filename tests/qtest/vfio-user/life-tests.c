@@ -18,6 +18,10 @@
 #define MOST_DEVICES 8
 #define WARM_UP 10
 
+/* Guest memory that must be the same in the end */
+#define GUEST_PAGE 0x00800000
+#define GUEST_VALUE 0x5a17e57000c0ffeeull
+
 /* What QEMU has in its hands: a leak shows as one more each time */
 typedef struct Holdings {
     unsigned fds;
@@ -316,13 +320,15 @@ static void test_life_migrate_many(const void *data)
     further_free(beyond);
 }
 
+#define PLAIN_OPTIONS "-device virtio-net-pci"
+
 static VFIOUserTestVM *start_plain(const char *name, bool incoming,
                                    bool journal)
 {
     MockConfig mock;
     VFIOUserTestVMConfig config = {
         .name = name, .mock = &mock, .incoming = incoming,
-        .options = "-device virtio-net-pci",
+        .options = PLAIN_OPTIONS,
     };
 
     mock_config_init(&mock);
@@ -398,6 +404,39 @@ static void test_life_migrate_100_times(const void *data)
     g_assert_cmpuint(vfio_user_test_count_fds(0), ==, fds);
 }
 
+/* A guest moves to and fro between two servers, which stay. */
+static void test_life_to_and_fro_100_times(const void *data)
+{
+    static const VFIOUserTestVMConfig arriving = {
+        .incoming = true, .options = PLAIN_OPTIONS,
+    };
+    g_autoptr(VFIOUserTestVM) first = start_plain("first", false, false);
+    g_autoptr(VFIOUserTestVM) second = start_plain("second", true, false);
+    Holdings before = { };
+    unsigned fds = 0;
+    int i;
+
+    qtest_writeq(first->qts, GUEST_PAGE, GUEST_VALUE);
+    for (i = 0; i < 100; i++) {
+        VFIOUserTestVM *from = i % 2 ? second : first;
+        VFIOUserTestVM *to = i % 2 ? first : second;
+
+        migrate_to(from, to);
+        vfio_user_test_assert_moved(from->mock, to->mock);
+        vfio_user_test_assert_status(to, "running");
+        vfio_user_test_vm_quit(from);
+        vfio_user_test_vm_restart(from, &arriving);
+        if (i == WARM_UP) {
+            before = holdings(to);
+            fds = vfio_user_test_count_fds(0);
+        } else if (i > WARM_UP) {
+            assert_holds_the_same(to, &before);
+        }
+    }
+    g_assert_cmphex(qtest_readq(first->qts, GUEST_PAGE), ==, GUEST_VALUE);
+    g_assert_cmpuint(vfio_user_test_count_fds(0), ==, fds);
+}
+
 static const struct {
     const char *path;
     void (*run)(const void *data);
@@ -411,6 +450,7 @@ static const struct {
     { "migrate-8-devices", test_life_migrate_many, 7 },
     { "migrate-intx", test_life_migrate_intx },
     { "migrate-100-times", test_life_migrate_100_times },
+    { "to-and-fro-100-times", test_life_to_and_fro_100_times },
 };
 
 void vfio_user_test_add_life(void)
