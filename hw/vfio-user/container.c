@@ -93,10 +93,17 @@ static void vfio_user_container_del_group(VFIOUserContainer *user,
     }
 }
 
+/* Pages given back behind the server's back would be two pages then. */
+static int vfio_user_container_forbid_discard(VFIODevice *vbasedev, bool on)
+{
+    return vbasedev->ram_block_discard_allowed ? 0 :
+           ram_block_uncoordinated_discard_disable(on);
+}
+
 static void vfio_user_container_free(VFIOUserContainer *user)
 {
     vfio_user_container_drop_mappings(user);
-    ram_block_uncoordinated_discard_disable(false);
+    vfio_user_container_forbid_discard(user->vbasedev, false);
     g_free(user);
 }
 
@@ -109,8 +116,7 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
     VFIOUserContainer *user;
     int ret;
 
-    /* pages given back behind the server's back would be two pages then */
-    ret = ram_block_uncoordinated_discard_disable(true);
+    ret = vfio_user_container_forbid_discard(vbasedev, true);
     if (ret) {
         error_setg_errno(errp, -ret, "%s: RAM must not be discarded",
                          vbasedev->name);

@@ -38,6 +38,7 @@ struct VFIOUserPCIDevice {
     bool no_posted_writes;
     bool send_queued;
     OnOffAuto enable_migration;
+    uint32_t class_code;
     uint32_t max_write_size;
     uint32_t msg_timeout;
     uint32_t map_timeout;
@@ -168,6 +169,41 @@ static bool vfio_user_pci_set_up(VFIOUserPCIDevice *udev, Error **errp)
     return udev->container != NULL;
 }
 
+static bool vfio_user_pci_check_properties(const VFIOUserPCIDevice *udev,
+                                           Error **errp)
+{
+    if (!udev->socket) {
+        error_setg(errp, "vfio-user-pci: property 'socket' is missing: use "
+                   "socket=PATH, the UNIX socket of a vfio-user server");
+        return false;
+    }
+    if (udev->max_write_size < sizeof(uint64_t)) {
+        error_setg(errp, "vfio-user-pci: x-max-write-size is less than a "
+                   "register (got %u, limit %zu)", udev->max_write_size,
+                   sizeof(uint64_t));
+        return false;
+    }
+    if (udev->class_code != PCI_ANY_ID && udev->class_code > 0xffffff) {
+        error_setg(errp, "vfio-user-pci: x-pci-class-code has more than 24 "
+                   "bits (got 0x%x)", udev->class_code);
+        return false;
+    }
+    return true;
+}
+
+/* Of what makes the device's identity, hw/vfio does all but this. */
+static void vfio_user_pci_set_class(VFIOUserPCIDevice *udev)
+{
+    VFIOPCIDevice *vdev = &udev->device;
+
+    if (udev->class_code != PCI_ANY_ID) {
+        stl_le_p(vdev->pdev.config + PCI_CLASS_REVISION,
+                 udev->class_code << 8 |
+                 vdev->pdev.config[PCI_REVISION_ID]);
+        memset(vdev->emulated_config_bits + PCI_CLASS_PROG, 0xff, 3);
+    }
+}
+
 /*
  * Connect, learn and check what the device is, give it the guest's memory,
  * and leave the rest to hw/vfio.  What is undone here on failure cannot wait
@@ -180,15 +216,7 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
     VFIODevice *vbasedev = &udev->device.vbasedev;
     g_autofree char *address = NULL;
 
-    if (!udev->socket) {
-        error_setg(errp, "vfio-user-pci: property 'socket' is missing: use "
-                   "socket=PATH, the UNIX socket of a vfio-user server");
-        return;
-    }
-    if (udev->max_write_size < sizeof(uint64_t)) {
-        error_setg(errp, "vfio-user-pci: x-max-write-size is less than a "
-                   "register (got %u, limit %zu)", udev->max_write_size,
-                   sizeof(uint64_t));
+    if (!vfio_user_pci_check_properties(udev, errp)) {
         return;
     }
     address = socket_uri(udev->socket);
@@ -216,7 +244,9 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
     vfio_pci_device_realize(&udev->device, errp);
     if (*errp) {
         vfio_user_pci_disconnect(udev);
+        return;
     }
+    vfio_user_pci_set_class(udev);
 }
 
 static void vfio_user_pci_instance_init(Object *obj)
@@ -306,12 +336,18 @@ static Property vfio_user_pci_properties[] = {
                        device.intx.mmap_timeout, 1100),
     DEFINE_PROP_BOOL("x-no-mmap", VFIOUserPCIDevice, device.vbasedev.no_mmap,
                      false),
+    DEFINE_PROP_BOOL("x-balloon-allowed", VFIOUserPCIDevice,
+                     device.vbasedev.ram_block_discard_allowed, false),
     DEFINE_PROP_BOOL("x-no-kvm-intx", VFIOUserPCIDevice, device.no_kvm_intx,
                      false),
     DEFINE_PROP_BOOL("x-no-kvm-msi", VFIOUserPCIDevice, device.no_kvm_msi,
                      false),
     DEFINE_PROP_BOOL("x-no-kvm-msix", VFIOUserPCIDevice, device.no_kvm_msix,
                      false),
+    DEFINE_PROP_BOOL("x-no-kvm-ioeventfd", VFIOUserPCIDevice,
+                     device.no_kvm_ioeventfd, false),
+    DEFINE_PROP_BOOL("x-no-vfio-ioeventfd", VFIOUserPCIDevice,
+                     device.no_vfio_ioeventfd, false),
     DEFINE_PROP_UINT32("x-pci-vendor-id", VFIOUserPCIDevice, device.vendor_id,
                        PCI_ANY_ID),
     DEFINE_PROP_UINT32("x-pci-device-id", VFIOUserPCIDevice, device.device_id,
@@ -320,6 +356,8 @@ static Property vfio_user_pci_properties[] = {
                        device.sub_vendor_id, PCI_ANY_ID),
     DEFINE_PROP_UINT32("x-pci-sub-device-id", VFIOUserPCIDevice,
                        device.sub_device_id, PCI_ANY_ID),
+    DEFINE_PROP_UINT32("x-pci-class-code", VFIOUserPCIDevice, class_code,
+                       PCI_ANY_ID),
     DEFINE_PROP_OFF_AUTO_PCIBAR("x-msix-relocation", VFIOUserPCIDevice,
                                 device.msix_relo, OFF_AUTOPCIBAR_OFF),
     DEFINE_PROP_END_OF_LIST(),

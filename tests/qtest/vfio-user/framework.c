@@ -8,7 +8,7 @@
 #include "qemu/osdep.h"
 #include "framework.h"
 #include "qapi/qmp/qdict.h"
-#include "qapi/qmp/qnum.h"
+#include "qapi/qmp/qjson.h"
 #include "qapi/qmp/qstring.h"
 #include "qemu/cutils.h"
 #include <sys/wait.h>
@@ -388,12 +388,12 @@ void vfio_user_test_assert_property(VFIOUserTestVM *vm, const char *name,
                               " {'path': '/machine/peripheral/dev0',"
                               "  'property': %s}}", name);
     QObject *value = qdict_get(answer, "return");
-    g_autofree char *text = NULL;
+    g_autoptr(GString) text = NULL;
 
     text = qobject_type(value) == QTYPE_QSTRING ?
-           g_strdup(qstring_get_str(qobject_to(QString, value))) :
-           qnum_to_string(qobject_to(QNum, value));
-    g_assert_cmpstr(text, ==, expected);
+           g_string_new(qstring_get_str(qobject_to(QString, value))) :
+           qobject_to_json(value);
+    g_assert_cmpstr(text->str, ==, expected);
     qobject_unref(answer);
 }
 

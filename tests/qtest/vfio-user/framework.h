@@ -116,7 +116,7 @@ void vfio_user_test_qmp_error(VFIOUserTestVM *vm, const char *text,
  */
 void vfio_user_test_assert_status(VFIOUserTestVM *vm, const char *status);
 
-/* A property of dev0, a string or a number, must be @expected as a text. */
+/* A property of dev0 must be @expected: a string itself, others as JSON. */
 void vfio_user_test_assert_property(VFIOUserTestVM *vm, const char *name,
                                     const char *expected);
 
@@ -229,6 +229,8 @@ typedef struct VFIOUserMigrationTest {
     MockBehaviour behaviour;
     bool no_migration;          /* the source's server has no such region */
     bool private_ram;           /* guest memory not to be shared, both sides */
+    bool twin_socket;           /* both servers have one for their commands */
+    bool mapped;                /* both servers let device data be mapped */
     MockRule source_rules[VFIO_USER_TEST_MAX_RULES];    /* up to action NONE */
     MockRule destination_rule;
     const char *device;         /* properties, on both sides */
@@ -275,6 +277,7 @@ void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);
 void vfio_user_test_add_migration(void);
 void vfio_user_test_add_operator(void);
+void vfio_user_test_add_property(void);
 void vfio_user_test_add_scenarios(void);
 void vfio_user_test_add_stream(void);
 
