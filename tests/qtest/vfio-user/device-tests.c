@@ -115,13 +115,61 @@ static void test_device_answered_write(const void *data)
 
 /* --- interrupts --- */
 
-/* The message goes to RAM, where it can be seen */
+/* Does a vector's message, @value, go to RAM at @address? */
+static void assert_interrupts(Guest *guest, unsigned irq, unsigned vector,
+                              uint64_t address, uint32_t value)
+{
+    QTestState *qts = guest->vm->qts;
+
+    g_assert_cmphex(qtest_readl(qts, address), ==, 0);
+    g_assert_cmpint(mock_raise_irq(guest->vm->mock, irq, vector), ==, 0);
+    pci_test_wait_message(qts, address, value);
+}
+
+static void test_device_msi(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest" };
+    g_autoptr(Guest) guest = NULL;
+    MockConfig mock;
+    uint16_t flags;
+    uint8_t msi;
+
+    mock_config_init(&mock);
+    mock.msi = true;
+    config.mock = &mock;
+    guest = guest_start_vm(&config);
+    msi = qpci_find_capability(guest->device, PCI_CAP_ID_MSI, 0);
+    g_assert_cmpuint(msi, !=, 0);
+    flags = qpci_config_readw(guest->device, msi + PCI_MSI_FLAGS);
+    g_assert_cmphex(flags & PCI_MSI_FLAGS_64BIT, !=, 0);
+    qpci_config_writel(guest->device, msi + PCI_MSI_ADDRESS_LO, MESSAGE);
+    qpci_config_writel(guest->device, msi + PCI_MSI_ADDRESS_HI, 0);
+    qpci_config_writew(guest->device, msi + PCI_MSI_DATA_64, 0x123);
+    qpci_config_writew(guest->device, msi + PCI_MSI_FLAGS,
+                       flags | PCI_MSI_FLAGS_ENABLE);
+    g_assert_cmpuint(mock_irq_count(guest->vm->mock, MOCK_IRQ_MSI), ==, 1);
+    g_assert_cmpuint(mock_irq_count(guest->vm->mock, MOCK_IRQ_INTX), ==, 0);
+    assert_interrupts(guest, MOCK_IRQ_MSI, 0, MESSAGE, 0x123);
+
+    qpci_config_writew(guest->device, msi + PCI_MSI_FLAGS, flags);
+    g_assert_cmpuint(mock_irq_count(guest->vm->mock, MOCK_IRQ_MSI), ==, 0);
+    g_assert_cmpuint(mock_irq_count(guest->vm->mock, MOCK_IRQ_INTX), ==, 1);
+}
+
 static void test_device_msix(const void *data)
 {
-    g_autoptr(Guest) guest = guest_start(NULL, NULL);
-    Mock *mock = guest->vm->mock;
-    unsigned vector;
+    unsigned max_fds = GPOINTER_TO_UINT(data), vector, i;
+    VFIOUserTestVMConfig config = { .name = "guest" };
+    g_autoptr(Guest) guest = NULL;
+    MockConfig mock_config;
+    MockEntry entry;
+    Mock *mock;
 
+    mock_config_init(&mock_config);
+    mock_config.max_msg_fds = max_fds;
+    config.mock = &mock_config;
+    guest = guest_start_vm(&config);
+    mock = guest->vm->mock;
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==, 0);
     qpci_msix_enable(guest->device);
     for (vector = 0; vector < MOCK_MSIX_VECTORS; vector++) {
@@ -131,13 +179,13 @@ static void test_device_msix(const void *data)
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_MSIX), ==,
                      MOCK_MSIX_VECTORS);
     g_assert_cmpuint(mock_irq_count(mock, MOCK_IRQ_INTX), ==, 0);
-
     for (vector = 0; vector < MOCK_MSIX_VECTORS; vector++) {
-        g_assert_cmphex(qtest_readl(guest->vm->qts, MESSAGE + 4 * vector), ==,
-                        0);
-        g_assert_cmpint(mock_raise_irq(mock, MOCK_IRQ_MSIX, vector), ==, 0);
-        pci_test_wait_message(guest->vm->qts, MESSAGE + 4 * vector,
-                              0x100 + vector);
+        assert_interrupts(guest, MOCK_IRQ_MSIX, vector, MESSAGE + 4 * vector,
+                          0x100 + vector);
+    }
+    for (i = 0; mock_journal_get(mock, i, &entry); i++) {
+        g_assert_true(entry.command != MOCK_DEVICE_SET_IRQS ||
+                      entry.fds <= max_fds);
     }
 
     qpci_msix_disable(guest->device);
@@ -263,13 +311,16 @@ static void test_device_unplug(const void *data)
 static const struct {
     const char *path;
     void (*run)(const void *data);
+    unsigned number;
 } device_tests[] = {
     { "config-space", test_device_config_space },
     { "vendor-property", test_device_vendor_property },
     { "registers", test_device_registers },
     { "posted-write", test_device_posted_write },
     { "answered-write", test_device_answered_write },
-    { "msix", test_device_msix },
+    { "msi", test_device_msi },
+    { "msix", test_device_msix, 8 },
+    { "msix/one-fd", test_device_msix, 1 },
     { "intx", test_device_intx },
     { "dma-maps", test_device_dma_maps },
     { "dma-by-guest", test_device_dma_by_guest },
@@ -285,6 +336,7 @@ void vfio_user_test_add_device(void)
         g_autofree char *path = g_strdup_printf("/vfio-user/device/%s",
                                                 device_tests[i].path);
 
-        vfio_user_test_add(path, device_tests[i].run, NULL);
+        vfio_user_test_add(path, device_tests[i].run,
+                           GUINT_TO_POINTER(device_tests[i].number));
     }
 }

@@ -106,6 +106,10 @@ static const VFIOUserMigrationTest private_ram = {
     .private_ram = true, WRITTEN_BY_MESSAGE,
 };
 
+static const VFIOUserMigrationTest twin = {
+    .device = "secure-dma=on", .twin_socket = true, WRITTEN_BY_MESSAGE,
+};
+
 /* One request after the other, and nothing is missing for that */
 static const VFIOUserMigrationTest queued = {
     .device = "x-send-queued=on",
@@ -387,6 +391,7 @@ static const struct {
     { "too-large", test_dirty_too_large },
     { "by-message/secure", vfio_user_test_migration, &secure },
     { "by-message/private-ram", vfio_user_test_migration, &private_ram },
+    { "by-message/twin-socket", vfio_user_test_migration, &twin },
     { "queued", vfio_user_test_migration, &queued },
     { "pipelined", test_dirty_pipelined },
     { "unmap", test_dirty_unmap },

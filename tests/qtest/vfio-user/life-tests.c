@@ -18,6 +18,11 @@
 #define MOST_DEVICES 8
 #define WARM_UP 10
 
+/* Ports of the ACPI specification for PCI hot plug, as q35 has them */
+#define Q35_ACPI_PCIHP 0xcc0
+#define PCIHP_EJECT 0x08
+#define PCIHP_SELECT 0x10
+
 /* Guest memory that must be the same in the end */
 #define GUEST_PAGE 0x00800000
 #define GUEST_VALUE 0x5a17e57000c0ffeeull
@@ -66,13 +71,21 @@ static void assert_holds_the_same(VFIOUserTestVM *vm, const Holdings *then)
 
 /* --- plugged and unplugged --- */
 
-static void plug(VFIOUserTestVM *vm)
+static void plug_at(VFIOUserTestVM *vm, const char *bus, unsigned slot)
 {
+    g_autofree char *address = g_strdup_printf("%u.0", slot);
+
     vfio_user_test_qmp(vm, "{'execute': 'device_add', 'arguments': {"
-                       "'driver': 'vfio-user-pci', 'id': 'dev0',"
-                       "'addr': '5.0', 'socket': %s}}", vm->socket_path);
+                       "'driver': 'vfio-user-pci', 'id': 'dev0', 'bus': %s,"
+                       "'addr': %s, 'socket': %s}}", bus, address,
+                       vm->socket_path);
     g_assert_true(mock_wait_connected(vm->mock, true,
                                       VFIO_USER_TEST_DEADLINE_MS));
+}
+
+static void plug(VFIOUserTestVM *vm)
+{
+    plug_at(vm, "pci.0", VFIO_USER_TEST_DEVICE_SLOT);
 }
 
 static void unplug(VFIOUserTestVM *vm)
@@ -82,9 +95,44 @@ static void unplug(VFIOUserTestVM *vm)
                                       VFIO_USER_TEST_DEADLINE_MS));
 }
 
+static void plug_port(VFIOUserTestVM *vm)
+{
+    plug_at(vm, "port0", 0);
+}
+
+/* As a guest with q35's ACPI tables does it: the bus has a number there. */
+static void unplug_port(VFIOUserTestVM *vm)
+{
+    QDict *answer = qtest_qmp(vm->qts, "{'execute': 'qom-get', 'arguments':"
+                              " {'path': '/machine/peripheral/port0/port0',"
+                              "  'property': 'acpi-pcihp-bsel'}}");
+    unsigned bus = qdict_get_int(answer, "return");
+
+    qobject_unref(answer);
+    vfio_user_test_qmp(vm, "{'execute': 'device_del',"
+                       " 'arguments': {'id': 'dev0'}}");
+    qtest_outl(vm->qts, Q35_ACPI_PCIHP + PCIHP_SELECT, bus);
+    qtest_outl(vm->qts, Q35_ACPI_PCIHP + PCIHP_EJECT, 1);
+    qtest_qmp_eventwait(vm->qts, "DEVICE_DELETED");
+    g_assert_true(mock_wait_connected(vm->mock, false,
+                                      VFIO_USER_TEST_DEADLINE_MS));
+}
+
+static const struct PlugTest {
+    VFIOUserTestVMConfig config;
+    void (*plug)(VFIOUserTestVM *vm);
+    void (*unplug)(VFIOUserTestVM *vm);
+} plug_tests[] = {
+    { .config = { .machine = "pc" }, plug, unplug },
+    { .config = { .machine = "q35",
+                  .options = "-device pcie-root-port,id=port0,chassis=1" },
+      plug_port, unplug_port },
+};
+
 static void test_life_plug_200_times(const void *data)
 {
-    VFIOUserTestVMConfig config = { .name = "guest", .machine = "pc" };
+    const struct PlugTest *test = &plug_tests[GPOINTER_TO_UINT(data)];
+    VFIOUserTestVMConfig config = test->config;
     MockConfig mock;
     g_autoptr(VFIOUserTestVM) vm = NULL;
     Holdings before = { };
@@ -95,14 +143,16 @@ static void test_life_plug_200_times(const void *data)
     mock.bar2_areas = 2;
     mock.window_mmap = true;
     mock.journal_no_memory = true;
+    config.name = "guest";
     config.mock = &mock;
+    config.no_device = true;
     vm = vfio_user_test_vm_new(&config);
     for (i = 0; i < 200; i++) {
+        test->plug(vm);
+        test->unplug(vm);
         if (i == WARM_UP) {
             before = holdings(vm);
         }
-        unplug(vm);
-        plug(vm);
     }
     assert_holds_the_same(vm, &before);
 }
@@ -442,7 +492,8 @@ static const struct {
     void (*run)(const void *data);
     unsigned number;
 } life_tests[] = {
-    { "plug-200-times", test_life_plug_200_times },
+    { "plug-200-times/pc", test_life_plug_200_times, 0 },
+    { "plug-200-times/q35", test_life_plug_200_times, 1 },
     { "unplug-without-server", test_life_unplug_without_server },
     { "late-version", test_life_late_version },
     { "sleep", test_life_sleep },

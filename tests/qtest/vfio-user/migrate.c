@@ -61,6 +61,8 @@ static VFIOUserTestVM *start_vm(const VFIOUserMigrationTest *test,
     mock_config_init(&mock);
     mock.behaviour = test->behaviour;
     mock.no_migration = test->no_migration && !incoming;
+    mock.twin_socket = test->twin_socket;
+    mock.window_mmap = test->mapped;
     /* three chunks in pre-copy, a large one and the tail after it */
     mock.precopy_rounds = 3;
     mock.precopy_round_size = 64 * 1024;

@@ -76,6 +76,32 @@ static const MockStep source_data[] = {
     STATE(MOCK_STATE_STOP),
 };
 
+/* Where the window is mapped, the registers are all that the server sees. */
+static const MockStep source_mapped[] = {
+    STATE(MOCK_STATE_PRE_COPY),
+    PRECOPY_POLLS, REGISTER_READ(DATA_OFFSET), REGISTER_READ(DATA_SIZE),
+    PRECOPY_POLLS, REGISTER_READ(DATA_OFFSET), REGISTER_READ(DATA_SIZE),
+    PRECOPY_POLLS, REGISTER_READ(DATA_OFFSET), REGISTER_READ(DATA_SIZE),
+    PRECOPY_POLLS,
+    STATE(MOCK_STATE_STOP_COPY),
+    REGISTER_READ(PENDING_BYTES), REGISTER_READ(DATA_OFFSET),
+    REGISTER_READ(DATA_SIZE),
+    REGISTER_READ(PENDING_BYTES), REGISTER_READ(DATA_OFFSET),
+    REGISTER_READ(DATA_SIZE),
+    REGISTER_READ(PENDING_BYTES),
+    STATE(MOCK_STATE_STOP),
+};
+
+static const MockStep destination_mapped[] = {
+    STATE(MOCK_STATE_RESUMING),
+    REGISTER_READ(DATA_OFFSET), REGISTER_WRITE(DATA_SIZE),
+    REGISTER_READ(DATA_OFFSET), REGISTER_WRITE(DATA_SIZE),
+    REGISTER_READ(DATA_OFFSET), REGISTER_WRITE(DATA_SIZE),
+    REGISTER_READ(DATA_OFFSET), REGISTER_WRITE(DATA_SIZE),
+    REGISTER_READ(DATA_OFFSET), REGISTER_WRITE(DATA_SIZE),
+    STATE(MOCK_STATE_RUNNING),
+};
+
 static const MockStep source_dirty[] = {
     DIRTY_START, DIRTY_GETS(0), STATE(MOCK_STATE_PRE_COPY), DIRTY_GETS(2),
     STATE(MOCK_STATE_STOP_COPY), DIRTY_GETS(1), STATE(MOCK_STATE_STOP),
@@ -139,6 +165,15 @@ static const VFIOUserMigrationTest precopy = {
     .destination_states = "W4 W1",
     .destination_data = VFIO_USER_TEST_SEQUENCE(migration_region,
                                                 destination_data),
+};
+
+static const VFIOUserMigrationTest precopy_mapped = {
+    .mapped = true,
+    .source_states = "W3 W2 W0",
+    .source_data = VFIO_USER_TEST_SEQUENCE(migration_region, source_mapped),
+    .destination_states = "W4 W1",
+    .destination_data = VFIO_USER_TEST_SEQUENCE(migration_region,
+                                                destination_mapped),
 };
 
 /* The control: a redundant write that is there is found */
@@ -340,6 +375,7 @@ static const struct {
     const VFIOUserMigrationTest *test;
 } migration_tests[] = {
     { "precopy", &precopy },
+    { "precopy/mapped", &precopy_mapped },
     { "precopy/uncached", &precopy_uncached },
     { "precopy/strict", &precopy_strict },
     { "unreachable", &unreachable },
