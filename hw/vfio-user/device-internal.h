@@ -18,6 +18,25 @@ int vfio_user_device_errno(int ret);
 /* The same, and @err is reported and freed. */
 int vfio_user_device_fail(VFIOUserDevice *device, int ret, Error *err);
 
+/*
+ * The region that @off, an offset of hw/vfio's flat space, lies in, and with
+ * it @size bytes; *@region_off is where in there.  NULL where there is none.
+ */
+const VFIOUserRegion *vfio_user_device_region(VFIOUserDevice *device,
+                                              off_t off, size_t size,
+                                              uint64_t *region_off);
+
+/* access.c: slots of VFIODeviceIOOps */
+ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
+                                     size_t size, void *data);
+ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
+                                      size_t size, const void *data,
+                                      bool post);
+int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
+                               VFIODataSink *sink, void *opaque);
+int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
+                                VFIODataSource *source, void *opaque);
+
 /* irqs.c: a slot of VFIODeviceIOOps */
 int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs);
 

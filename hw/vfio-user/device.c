@@ -56,12 +56,12 @@ int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
     return -EPROTO;
 }
 
-static VFIOUserRegion *vfio_user_device_region(VFIOUserDevice *device,
-                                               off_t off, size_t size,
-                                               uint64_t *region_off)
+const VFIOUserRegion *vfio_user_device_region(VFIOUserDevice *device,
+                                              off_t off, size_t size,
+                                              uint64_t *region_off)
 {
     uint64_t nr = (uint64_t)off >> VFIO_USER_REGION_SHIFT;
-    VFIOUserRegion *region;
+    const VFIOUserRegion *region;
 
     if (nr >= device->num_regions) {
         return NULL;
@@ -117,181 +117,6 @@ static void vfio_user_device_resumed(VFIODevice *vbasedev)
         device->resume_dma(vbasedev);
     }
     vfio_user_late_irqs_replay(device, vfio_user_device_tell_late_irqs);
-}
-
-/* How long an access to @region may take: only device_state changes state. */
-static VFIOUserDeadline vfio_user_device_deadline(const VFIOUserRegion *region,
-                                                  uint64_t offset, bool write)
-{
-    if (!region->migration) {
-        return VFIO_USER_DEADLINE_REGISTER;
-    }
-    return write && offset < sizeof(uint32_t) ? VFIO_USER_DEADLINE_STATE :
-                                                VFIO_USER_DEADLINE_BULK;
-}
-
-/* Migration names the register, in the one line that says so. */
-static int vfio_user_device_fail_access(VFIOUserDevice *device,
-                                        const VFIOUserRegion *region, int ret,
-                                        Error *err)
-{
-    if (region->migration) {
-        error_free(err);
-        return vfio_user_device_errno(ret);
-    }
-    return vfio_user_device_fail(device, ret, err);
-}
-
-static int vfio_user_device_read_piece(VFIOUserDevice *device,
-                                       const VFIOUserRegion *region,
-                                       uint64_t offset, uint32_t count,
-                                       void *data, Error **errp)
-{
-    VFIOUserRegionRW rw;
-    VFIOUserCall call = {
-        .command = VFIO_USER_REGION_READ,
-        .deadline = vfio_user_device_deadline(region, offset, false),
-        .head = &rw,
-        .head_size = sizeof(rw),
-        .max_reply = sizeof(rw) + count,
-    };
-    g_autoptr(VFIOUserMsg) reply = NULL;
-    const uint8_t *got;
-    int ret;
-
-    vfio_user_wire_put_region_rw(&rw, region->desc.index, offset, count);
-    ret = vfio_user_session_call(device->session, &call, errp);
-    reply = call.reply;
-    if (ret) {
-        return ret;
-    }
-    if (!vfio_user_wire_get_region_read(vfio_user_call_payload(&call),
-                                        vfio_user_call_payload_size(&call),
-                                        region->desc.index, offset, count,
-                                        &got, errp)) {
-        return vfio_user_device_protocol_error(device,
-                                                call.command, errp);
-    }
-    memcpy(data, got, count);
-    return 0;
-}
-
-static ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
-                                            size_t size, void *data)
-{
-    VFIOUserDevice *device = vbasedev->io_opaque;
-    size_t most = vfio_user_session_caps(device->session)->max_data_xfer_size;
-    const VFIOUserRegion *region;
-    uint64_t offset;
-    size_t done, piece;
-
-    region = vfio_user_device_region(device, off, size, &offset);
-    if (!region) {
-        return vfio_user_device_errno(-EINVAL);
-    }
-    for (done = 0; done < size; done += piece) {
-        Error *err = NULL;
-        int ret;
-
-        piece = MIN(size - done, most);
-        ret = vfio_user_device_read_piece(device, region, offset + done,
-                                          piece, (uint8_t *)data + done,
-                                          &err);
-        if (ret && !region->migration &&
-            vfio_user_session_is_dead(device->session)) {
-            /* what a guest reads where no device answers */
-            error_free(err);
-            memset(data, 0xff, size);
-            return size;
-        }
-        if (ret) {
-            return vfio_user_device_fail_access(device, region, ret, err);
-        }
-    }
-    return size;
-}
-
-/* Ordering is the socket's, so nothing may reach the device beside it. */
-static bool vfio_user_device_may_post(const VFIOUserDevice *device,
-                                      const VFIOUserRegion *region)
-{
-    return !device->no_posted_writes && !region->migration &&
-           !region->num_fds;
-}
-
-static int vfio_user_device_write_piece(VFIOUserDevice *device,
-                                        const VFIOUserRegion *region,
-                                        uint64_t offset, uint32_t count,
-                                        const void *data, bool post,
-                                        Error **errp)
-{
-    VFIOUserRegionRW rw;
-    VFIOUserCall call = {
-        .command = VFIO_USER_REGION_WRITE,
-        .deadline = vfio_user_device_deadline(region, offset, true),
-        .head = &rw,
-        .head_size = sizeof(rw),
-        .data = data,
-        .data_size = count,
-        .max_reply = sizeof(rw),
-    };
-    g_autoptr(VFIOUserMsg) reply = NULL;
-    int ret;
-
-    vfio_user_wire_put_region_rw(&rw, region->desc.index, offset, count);
-    if (post && vfio_user_device_may_post(device, region)) {
-        return vfio_user_session_post(device->session, &call, errp);
-    }
-    ret = vfio_user_session_call(device->session, &call, errp);
-    reply = call.reply;
-    if (ret) {
-        return ret;
-    }
-    if (!vfio_user_wire_get_region_write(vfio_user_call_payload(&call),
-                                         vfio_user_call_payload_size(&call),
-                                         region->desc.index, offset, count,
-                                         errp)) {
-        return vfio_user_device_protocol_error(device,
-                                                call.command, errp);
-    }
-    return 0;
-}
-
-static ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
-                                             size_t size, const void *data,
-                                             bool post)
-{
-    VFIOUserDevice *device = vbasedev->io_opaque;
-    const VFIOUserRegion *region;
-    uint64_t offset;
-    size_t done, piece;
-
-    region = vfio_user_device_region(device, off, size, &offset);
-    if (!region) {
-        return vfio_user_device_errno(-EINVAL);
-    }
-    if (region->migration && !offset && device->settle_dma) {
-        device->settle_dma(vbasedev);
-    }
-    for (done = 0; done < size; done += piece) {
-        Error *err = NULL;
-        int ret;
-
-        piece = MIN(size - done, device->max_write);
-        ret = vfio_user_device_write_piece(device, region, offset + done,
-                                           piece,
-                                           (const uint8_t *)data + done,
-                                           post, &err);
-        if (ret && !region->migration &&
-            vfio_user_session_is_dead(device->session)) {
-            error_free(err);
-            return size;
-        }
-        if (ret) {
-            return vfio_user_device_fail_access(device, region, ret, err);
-        }
-    }
-    return size;
 }
 
 /* The fd that area @i of @region lies in, or -1. */
@@ -372,6 +197,8 @@ const VFIODeviceIOOps vfio_user_device_io_ops = {
     .set_irqs = vfio_user_device_set_irqs,
     .region_read = vfio_user_device_region_read,
     .region_write = vfio_user_device_region_write,
+    .data_read = vfio_user_device_data_read,
+    .data_write = vfio_user_device_data_write,
     .region_mmap = vfio_user_device_region_mmap,
     .device_reset = vfio_user_device_reset,
     .device_resumed = vfio_user_device_resumed,

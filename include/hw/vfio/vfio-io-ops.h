@@ -14,6 +14,15 @@ typedef struct VFIODevice VFIODevice;
 typedef struct VFIOContainer VFIOContainer;
 
 /*
+ * Takes @size bytes of device data, which stay the caller's and are valid
+ * until it returns.  Returns 0, or -errno to have no more.
+ */
+typedef int VFIODataSink(void *opaque, const void *data, size_t size);
+
+/* Fills in @size bytes of device data.  Returns 0, or -errno to end it. */
+typedef int VFIODataSource(void *opaque, void *data, size_t size);
+
+/*
  * How hw/vfio talks to one device.  The structures are those of linux/vfio.h
  * with the same meaning.  Unless a slot says otherwise it returns 0, or
  * -errno with errno left at the same value, so that "%m" in a caller's
@@ -51,6 +60,19 @@ typedef struct VFIODeviceIOOps {
      */
     ssize_t (*region_write)(VFIODevice *vbasedev, off_t off, size_t size,
                             const void *data, bool post);
+
+    /*
+     * Read @size bytes of a migration region's data at @off, as much at a
+     * time as the backend likes, and give them to @sink in order; the device
+     * may be at the next ones meanwhile.  Returns -errno also where @sink
+     * did; nothing is under way then.  NULL: region_read() is as good.
+     */
+    int (*data_read)(VFIODevice *vbasedev, off_t off, size_t size,
+                     VFIODataSink *sink, void *opaque);
+
+    /* The same for writing what @source has. */
+    int (*data_write)(VFIODevice *vbasedev, off_t off, size_t size,
+                      VFIODataSource *source, void *opaque);
 
     /*
      * Map @size bytes at @off with the PROT_* bits in @prot.  The caller

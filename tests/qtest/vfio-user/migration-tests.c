@@ -279,15 +279,15 @@ static const VFIOUserMigrationTest destination_dies_after_data = {
     .result = VFIO_USER_TEST_FAILED,
 };
 
-/* The large chunk, which comes when the source has stopped */
-#define LARGE_CHUNK \
+/* The tail, behind which the source sends no more before its device stops */
+#define LAST_CHUNK \
     { .command = MOCK_REGION_WRITE, \
       .match = MOCK_MATCH_REGION | MOCK_MATCH_OFFSET | MOCK_MATCH_VALUE, \
       .region = MOCK_REGION_MIGRATION, .offset = MOCK_MIG_DATA_SIZE, \
-      .value = 1536 * KIB }
+      .value = 256 }
 
 static const VFIOUserMigrationTest destination_device_refuses_data = {
-    .destination_rule = { .where = LARGE_CHUNK, .action = MOCK_ACTION_ERROR,
+    .destination_rule = { .where = LAST_CHUNK, .action = MOCK_ACTION_ERROR,
                           .error = EIO },
     .return_path = true,
     .source_states = "W3 W2 W0 W1",
@@ -296,7 +296,7 @@ static const VFIOUserMigrationTest destination_device_refuses_data = {
 };
 
 static const VFIOUserMigrationTest destination_server_goes_away = {
-    .destination_rule = { .where = LARGE_CHUNK,
+    .destination_rule = { .where = LAST_CHUNK,
                           .action = MOCK_ACTION_CLOSE_BEFORE },
     .return_path = true,
     .source_states = "W3 W2 W0 W1",

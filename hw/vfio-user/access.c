@@ -1,0 +1,384 @@
+/*
+ * vfio-user device: access to regions, one message at a time for registers,
+ * several under way for device data.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "device-internal.h"
+
+/*
+ * Messages with device data under way, so that neither side waits for the
+ * other at each.  What is read may be of 1 MiB each, and is kept in memory.
+ */
+#define DATA_UNDER_WAY 16
+#define READS_UNDER_WAY 2
+
+/* One message, from begin to end */
+typedef struct VFIOUserAccess {
+    VFIOUserCall call;
+    VFIOUserRegionRW rw;
+    uint64_t offset;
+    uint32_t count;
+} VFIOUserAccess;
+
+/* How long an access to @region may take: only device_state changes state. */
+static VFIOUserDeadline vfio_user_access_deadline(const VFIOUserRegion *region,
+                                                  uint64_t offset, bool write)
+{
+    if (!region->migration) {
+        return VFIO_USER_DEADLINE_REGISTER;
+    }
+    return write && offset < sizeof(uint32_t) ? VFIO_USER_DEADLINE_STATE :
+                                                VFIO_USER_DEADLINE_BULK;
+}
+
+/* Migration names the register, in the one line that says so. */
+static int vfio_user_access_fail(VFIOUserDevice *device,
+                                 const VFIOUserRegion *region, int ret,
+                                 Error *err)
+{
+    if (region->migration) {
+        error_free(err);
+        return vfio_user_device_errno(ret);
+    }
+    return vfio_user_device_fail(device, ret, err);
+}
+
+static void vfio_user_access_init(VFIOUserAccess *access,
+                                  const VFIOUserRegion *region,
+                                  uint64_t offset, uint32_t count, bool write)
+{
+    *access = (VFIOUserAccess) {
+        .call = {
+            .command = write ? VFIO_USER_REGION_WRITE : VFIO_USER_REGION_READ,
+            .deadline = vfio_user_access_deadline(region, offset, write),
+            .head = &access->rw,
+            .head_size = sizeof(access->rw),
+            .max_reply = sizeof(access->rw) + (write ? 0 : count),
+        },
+        .offset = offset,
+        .count = count,
+    };
+    vfio_user_wire_put_region_rw(&access->rw, region->desc.index, offset,
+                                 count);
+}
+
+static int vfio_user_access_begin_read(VFIOUserDevice *device,
+                                       const VFIOUserRegion *region,
+                                       uint64_t offset, uint32_t count,
+                                       VFIOUserAccess *access, Error **errp)
+{
+    vfio_user_access_init(access, region, offset, count, false);
+    return vfio_user_session_send(device->session, &access->call, errp);
+}
+
+/* On success *@data are the bytes that came; vfio_user_access_free() after. */
+static int vfio_user_access_end_read(VFIOUserDevice *device,
+                                     const VFIOUserRegion *region,
+                                     VFIOUserAccess *access,
+                                     const uint8_t **data, Error **errp)
+{
+    ERRP_GUARD();
+    VFIOUserCall *call = &access->call;
+    int ret = vfio_user_session_wait(device->session, call, errp);
+
+    if (ret) {
+        return ret;
+    }
+    if (!vfio_user_wire_get_region_read(vfio_user_call_payload(call),
+                                        vfio_user_call_payload_size(call),
+                                        region->desc.index, access->offset,
+                                        access->count, data, errp)) {
+        return vfio_user_device_protocol_error(device, call->command, errp);
+    }
+    return 0;
+}
+
+/* @data need not stay. */
+static int vfio_user_access_begin_write(VFIOUserDevice *device,
+                                        const VFIOUserRegion *region,
+                                        uint64_t offset, uint32_t count,
+                                        const void *data,
+                                        VFIOUserAccess *access, Error **errp)
+{
+    vfio_user_access_init(access, region, offset, count, true);
+    access->call.data = data;
+    access->call.data_size = count;
+    return vfio_user_session_send(device->session, &access->call, errp);
+}
+
+/* vfio_user_access_free() after. */
+static int vfio_user_access_end_write(VFIOUserDevice *device,
+                                      const VFIOUserRegion *region,
+                                      VFIOUserAccess *access, Error **errp)
+{
+    ERRP_GUARD();
+    VFIOUserCall *call = &access->call;
+    int ret = vfio_user_session_wait(device->session, call, errp);
+
+    if (ret) {
+        return ret;
+    }
+    if (!vfio_user_wire_get_region_write(vfio_user_call_payload(call),
+                                         vfio_user_call_payload_size(call),
+                                         region->desc.index, access->offset,
+                                         access->count, errp)) {
+        return vfio_user_device_protocol_error(device, call->command, errp);
+    }
+    return 0;
+}
+
+static void vfio_user_access_free(VFIOUserAccess *access)
+{
+    vfio_user_msg_free(access->call.reply);
+    access->call.reply = NULL;
+}
+
+/*
+ * Registers, and whatever else hw/vfio reads and writes at once
+ */
+
+static int vfio_user_access_read(VFIOUserDevice *device,
+                                 const VFIOUserRegion *region, uint64_t offset,
+                                 uint32_t count, void *data, Error **errp)
+{
+    VFIOUserAccess access;
+    const uint8_t *got;
+    int ret = vfio_user_access_begin_read(device, region, offset, count,
+                                          &access, errp);
+
+    if (!ret) {
+        ret = vfio_user_access_end_read(device, region, &access, &got, errp);
+    }
+    if (!ret) {
+        memcpy(data, got, count);
+    }
+    vfio_user_access_free(&access);
+    return ret;
+}
+
+ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
+                                     size_t size, void *data)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    size_t most = vfio_user_session_caps(device->session)->max_data_xfer_size;
+    const VFIOUserRegion *region;
+    uint64_t offset;
+    size_t done, piece;
+
+    region = vfio_user_device_region(device, off, size, &offset);
+    if (!region) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    for (done = 0; done < size; done += piece) {
+        Error *err = NULL;
+        int ret;
+
+        piece = MIN(size - done, most);
+        ret = vfio_user_access_read(device, region, offset + done, piece,
+                                    (uint8_t *)data + done, &err);
+        if (ret && !region->migration &&
+            vfio_user_session_is_dead(device->session)) {
+            /* what a guest reads where no device answers */
+            error_free(err);
+            memset(data, 0xff, size);
+            return size;
+        }
+        if (ret) {
+            return vfio_user_access_fail(device, region, ret, err);
+        }
+    }
+    return size;
+}
+
+/* Ordering is the socket's, so nothing may reach the device beside it. */
+static bool vfio_user_access_may_post(const VFIOUserDevice *device,
+                                      const VFIOUserRegion *region)
+{
+    return !device->no_posted_writes && !region->migration &&
+           !region->num_fds;
+}
+
+static int vfio_user_access_write(VFIOUserDevice *device,
+                                  const VFIOUserRegion *region,
+                                  uint64_t offset, uint32_t count,
+                                  const void *data, bool post, Error **errp)
+{
+    VFIOUserAccess access;
+    int ret;
+
+    if (post && vfio_user_access_may_post(device, region)) {
+        vfio_user_access_init(&access, region, offset, count, true);
+        access.call.data = data;
+        access.call.data_size = count;
+        return vfio_user_session_post(device->session, &access.call, errp);
+    }
+    ret = vfio_user_access_begin_write(device, region, offset, count, data,
+                                       &access, errp);
+    if (!ret) {
+        ret = vfio_user_access_end_write(device, region, &access, errp);
+    }
+    vfio_user_access_free(&access);
+    return ret;
+}
+
+ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
+                                      size_t size, const void *data, bool post)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    const VFIOUserRegion *region;
+    uint64_t offset;
+    size_t done, piece;
+
+    region = vfio_user_device_region(device, off, size, &offset);
+    if (!region) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    if (region->migration && !offset && device->settle_dma) {
+        device->settle_dma(vbasedev);
+    }
+    for (done = 0; done < size; done += piece) {
+        Error *err = NULL;
+        int ret;
+
+        piece = MIN(size - done, device->max_write);
+        ret = vfio_user_access_write(device, region, offset + done, piece,
+                                     (const uint8_t *)data + done, post, &err);
+        if (ret && !region->migration &&
+            vfio_user_session_is_dead(device->session)) {
+            error_free(err);
+            return size;
+        }
+        if (ret) {
+            return vfio_user_access_fail(device, region, ret, err);
+        }
+    }
+    return size;
+}
+
+/*
+ * Device data
+ */
+
+typedef struct VFIOUserTransfer {
+    VFIOUserDevice *device;
+    const VFIOUserRegion *region;
+    uint64_t offset;            /* of the next message */
+    size_t left;                /* bytes from there on */
+    size_t most;                /* bytes of one message */
+    unsigned int window;        /* messages under way */
+    VFIODataSink *sink;         /* of a read; or */
+    VFIODataSource *source;     /* of a write, */
+    void *buffer;               /* with most bytes */
+    void *opaque;
+} VFIOUserTransfer;
+
+static int vfio_user_transfer_begin(VFIOUserTransfer *transfer,
+                                    VFIOUserAccess *access)
+{
+    uint32_t count = MIN(transfer->left, transfer->most);
+    uint64_t offset = transfer->offset;
+    int ret;
+
+    transfer->offset += count;
+    transfer->left -= count;
+    if (!transfer->source) {
+        return vfio_user_access_begin_read(transfer->device, transfer->region,
+                                           offset, count, access, NULL);
+    }
+    ret = transfer->source(transfer->opaque, transfer->buffer, count);
+    return ret ?: vfio_user_access_begin_write(transfer->device,
+                                               transfer->region, offset, count,
+                                               transfer->buffer, access, NULL);
+}
+
+static int vfio_user_transfer_end(VFIOUserTransfer *transfer,
+                                  VFIOUserAccess *access)
+{
+    const uint8_t *data;
+    int ret;
+
+    if (transfer->source) {
+        return vfio_user_access_end_write(transfer->device, transfer->region,
+                                          access, NULL);
+    }
+    ret = vfio_user_access_end_read(transfer->device, transfer->region, access,
+                                    &data, NULL);
+    return ret ?: transfer->sink(transfer->opaque, data, access->count);
+}
+
+/* After a failure nothing is sent any more, but every answer waited for. */
+static int vfio_user_transfer_run(VFIOUserTransfer *transfer)
+{
+    VFIOUserAccess accesses[DATA_UNDER_WAY];
+    unsigned int begun = 0, ended = 0;
+    int ret = 0;
+
+    while ((!ret && transfer->left) || ended < begun) {
+        VFIOUserAccess *access = &accesses[begun % transfer->window];
+
+        if (!ret && transfer->left && begun - ended < transfer->window) {
+            ret = vfio_user_transfer_begin(transfer, access);
+            begun += !ret;
+            continue;
+        }
+        access = &accesses[ended++ % transfer->window];
+        if (ret) {
+            vfio_user_session_wait(transfer->device->session, &access->call,
+                                   NULL);
+        } else {
+            ret = vfio_user_transfer_end(transfer, access);
+        }
+        vfio_user_access_free(access);
+    }
+    return ret ? vfio_user_device_errno(ret) : 0;
+}
+
+int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
+                               VFIODataSink *sink, void *opaque)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    VFIOUserSession *session = device->session;
+    VFIOUserTransfer transfer = {
+        .device = device,
+        .left = size,
+        .most = vfio_user_session_caps(session)->max_data_xfer_size,
+        .window = MIN(vfio_user_session_window(session), READS_UNDER_WAY),
+        .sink = sink,
+        .opaque = opaque,
+    };
+
+    transfer.region = vfio_user_device_region(device, off, size,
+                                              &transfer.offset);
+    if (!transfer.region) {
+        return vfio_user_device_errno(-EINVAL);
+    }
+    return vfio_user_transfer_run(&transfer);
+}
+
+int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
+                                VFIODataSource *source, void *opaque)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    size_t most = MIN(size, device->max_write);
+    g_autofree void *buffer = g_try_malloc(most);
+    VFIOUserTransfer transfer = {
+        .device = device,
+        .left = size,
+        .most = most,
+        .window = MIN(vfio_user_session_window(device->session),
+                      DATA_UNDER_WAY),
+        .source = source,
+        .buffer = buffer,
+        .opaque = opaque,
+    };
+
+    transfer.region = vfio_user_device_region(device, off, size,
+                                              &transfer.offset);
+    if (!transfer.region || !buffer) {
+        return vfio_user_device_errno(buffer ? -EINVAL : -ENOMEM);
+    }
+    return vfio_user_transfer_run(&transfer);
+}

@@ -1,0 +1,31 @@
+/*
+ * Device data on its way between a device's migration region and the
+ * migration stream.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VFIO_MIGRATION_DATA_H
+#define HW_VFIO_MIGRATION_DATA_H
+
+typedef struct QEMUFile QEMUFile;
+typedef struct VFIODevice VFIODevice;
+
+/*
+ * Send @size bytes of the device's data at @offset of its migration region,
+ * which vfio_migration_check_data() has passed, to @f, without a copy of
+ * them: what is in @f goes out before this returns.  Returns 0 or -errno; a
+ * device that fails is reported, an error of @f is left there.  data_lock
+ * held, in the thread that saves.
+ */
+int vfio_migration_save_data(VFIODevice *vbasedev, QEMUFile *f,
+                             uint64_t offset, uint64_t size);
+
+/*
+ * The other way round, from @f to the device.  Also a stream that ends early
+ * is reported.  In the thread that loads.
+ */
+int vfio_migration_load_data(VFIODevice *vbasedev, QEMUFile *f,
+                             uint64_t offset, uint64_t size);
+
+#endif /* HW_VFIO_MIGRATION_DATA_H */
