@@ -67,6 +67,13 @@ class Monitor:
         """The command's result; MonitorError or MonitorLost otherwise."""
         return self._run(self._client.execute(command, arguments))
 
+    def send_fd(self, fd: int) -> None:
+        """Send an fd ahead of the command that takes it, as getfd does."""
+        async def send() -> None:
+            self._client.send_fd_scm(fd)
+
+        self._run(send())
+
     def close(self) -> None:
         """Disconnect, whatever state the connection is in."""
         try:

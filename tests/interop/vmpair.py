@@ -217,6 +217,12 @@ class Qemu(Process):
         except MonitorLost as error:
             raise self._lost(f"at {command}", error) from None
 
+    def pass_fd(self, name: str, fd: int) -> None:
+        """Give QEMU a copy of this fd; the URI "fd:NAME" means it then."""
+        assert self._monitor is not None
+        self._monitor.send_fd(fd)
+        self.qmp("getfd", fdname=name)
+
     def _lost(self, doing: str, error: MonitorLost) -> LabError:
         """What to say when the monitor went away; QEMU may just be ending."""
         with contextlib.suppress(subprocess.TimeoutExpired):
