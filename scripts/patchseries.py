@@ -22,7 +22,7 @@ COUNTS = ("seam", "glue", "state")
 
 # Where the project's files for QEMU are, and which of them QEMU would not get
 OVERLAY = ("hw", "include", "qapi", "tests", "docs")
-NOT_FOR_QEMU = ("tests/interop/", "tests/demo/")
+NOT_FOR_QEMU = ("tests/bench/vfio-user/", "tests/interop/", "tests/demo/")
 
 # One line of context and no guesses, whatever the user's git is set to
 DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames",
