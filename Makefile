@@ -46,10 +46,9 @@ refresh:
 series:
 	scripts/series
 
-# Comes with the benchmarks
-bench:
-	@echo 'make bench is not available yet: there are no benchmarks' >&2
-	@exit 2
+bench: need-deps
+	@$(MAKE) all
+	scripts/bench
 
 # What was built goes, configure's work and edits in build/qemu-src stay
 clean:
@@ -62,6 +61,8 @@ help:
 	@echo 'make demo           watch a live migration, stock and patched'
 	@echo 'make check          all tests; make check-lint, check-unit,'
 	@echo '                    check-qtest or check-interop: one suite'
+	@echo 'make bench          measure it beside bare sockets: a table, and'
+	@echo '                    build/bench.json; scripts/bench --help: more'
 	@echo 'make lint           the same as make check-lint'
 	@echo 'make refresh        write edits in build/qemu-src back to patches/;'
 	@echo '                    PATCH=name: to that one, not the last'

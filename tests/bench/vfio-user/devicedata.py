@@ -1,0 +1,141 @@
+# Device data: how fast it goes into a migration stream and out of it.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Saving and loading of device data, by message and mapped."""
+
+import os
+from pathlib import Path
+from typing import Any, List
+
+from journal import Entry, MIGRATION_REGION
+from options import options
+from rig import (CPU_A, CPU_B, MIB, DATA_OFFSET, PENDING_BYTES, is_data,
+                 prepare, raw, seconds, start_server, start_vm)
+from rows import Goal, Round, Row, make_row, repeat
+from vmpair import (Installation, Lab, LabError, finish_migration,
+                    start_migration)
+
+MESSAGE = MIB                   # the most that the server takes or gives
+WINDOW = 16 * MIB
+STREAM_BUFFER = 32768           # of a QEMUFile
+GOAL_COPY = Goal(">=", 0.8)
+GOAL_MAPPED = Goal(">=", 0.7)
+
+
+def save(installation: Installation, stream: Path, size: int,
+         dimms: int = 0, **server_options: Any) -> List[Entry]:
+    """
+    Migrate a guest whose device has so many bytes into a file, the server on
+    one CPU and QEMU on the other; returns what the server saw.
+    """
+    with Lab(installation) as lab:
+        server = start_server(lab, "dev", CPU_A, state_size=size,
+                              window_size=WINDOW, **server_options)
+        qemu = start_vm(lab, "source", [server], cpu=CPU_B, dimms=dimms)
+        prepare(qemu)
+        sink = os.open(stream, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            qemu.pass_fd("sink", sink)
+        finally:
+            os.close(sink)
+        start_migration(qemu, "fd:sink")
+        result = finish_migration(qemu)
+        if result.status != "completed":
+            raise LabError(f"migration {result.status}: {result.error}")
+        qemu.quit()
+        return server.entries()
+
+
+def save_row(lab: Lab, rounds: int, name: str, chunk: int) -> Row:
+    """Saving by message, in chunks of this size."""
+    size = options.state_size
+
+    def measure() -> Round:
+        bare = raw(lab, "apart", "copy", min(chunk, MESSAGE), size, WINDOW)
+        entries = save(lab.installation, Path("/dev/null"), size,
+                       chunk_size=chunk)
+        return Round(size / seconds(entries, is_data) / 1e6,
+                     size / bare / 1e6)
+
+    return make_row(name, "MB/s", repeat(rounds, measure), GOAL_COPY,
+                    f"copy in messages of {min(chunk, MESSAGE) // 1024} KiB, "
+                    "server and QEMU on a CPU each")
+
+
+def save_unmapped(lab: Lab, rounds: int) -> List[Row]:
+    """Device data saved by message, in chunks of 16 and of 1 MiB"""
+    return [save_row(lab, rounds, "save-unmapped", WINDOW),
+            save_row(lab, rounds, "save-unmapped-chunk-1M", MIB)]
+
+
+def is_chunk(entry: Entry) -> bool:
+    """Whether a message asks for the next chunk, or whether there is one."""
+    return (entry.get("region") == MIGRATION_REGION and
+            entry["offset"] in (PENDING_BYTES, DATA_OFFSET))
+
+
+def after_stop(entries: List[Entry]) -> List[Entry]:
+    """What follows the first question for a chunk, all that is saved."""
+    for number, entry in enumerate(entries):
+        if (entry.get("region") == MIGRATION_REGION and
+                entry["offset"] == DATA_OFFSET):
+            return entries[number:]
+    raise LabError("the server was not asked for device data")
+
+
+def save_mapped(lab: Lab, rounds: int) -> List[Row]:
+    """Device data saved from a mapped region"""
+    size = 4 * options.state_size
+
+    def measure() -> Round:
+        bare = raw(lab, "apart", "memcpy", STREAM_BUFFER, size, WINDOW)
+        entries = save(lab.installation, Path("/dev/null"), size, mapped=True)
+        if any(map(is_data, entries)):
+            raise LabError("mapped device data was read by message")
+        return Round(size / seconds(after_stop(entries), is_chunk) / 1e6,
+                     size / bare / 1e6)
+
+    return [make_row("save-mapped", "MB/s", repeat(rounds, measure),
+                     GOAL_MAPPED, "memcpy of a 16 MiB window to a 32 KiB buffer, and write")]
+
+
+def load(installation: Installation, stream: Path,
+         message: int) -> List[Entry]:
+    """Load from a file what save() has written; what the server saw."""
+    with Lab(installation) as lab:
+        server = start_server(lab, "dev", CPU_A, window_size=WINDOW)
+        qemu = start_vm(lab, "destination", [server], "-incoming", "defer",
+                        cpu=CPU_B, device=f",x-max-write-size={message}")
+        with open(stream, "rb") as file:
+            qemu.pass_fd("stream", file.fileno())
+        qemu.qmp("migrate-incoming", uri="fd:stream")
+        qemu.wait_status("running")
+        qemu.quit()
+        return server.entries()
+
+
+def load_row(lab: Lab, rounds: int, stream: Path, name: str,
+             message: int) -> Row:
+    """Loading in messages of this size."""
+    size = options.state_size
+
+    def measure() -> Round:
+        bare = raw(lab, "apart", "copy", message, size, message)
+        entries = load(lab.installation, stream, message)
+        return Round(size / seconds(entries, is_data) / 1e6,
+                     size / bare / 1e6)
+
+    return make_row(name, "MB/s", repeat(rounds, measure), GOAL_COPY,
+                    f"copy in messages of {message // 1024} KiB, server and "
+                    "QEMU on a CPU each")
+
+
+def load_unmapped(lab: Lab, rounds: int) -> List[Row]:
+    """Device data loaded by message, of 32 KiB and of 1 MiB"""
+    stream = lab.folder / "stream"
+    save(lab.installation, stream, options.state_size)
+    rows = [load_row(lab, rounds, stream, "load-unmapped", 32768),
+            load_row(lab, rounds, stream, "load-unmapped-1M", MESSAGE)]
+    stream.unlink()
+    return rows
