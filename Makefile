@@ -47,6 +47,7 @@ series:
 	scripts/series
 
 bench: need-deps
+	@[ "$$(id -u)" != 0 ] || scripts/deps --install bench
 	@$(MAKE) all
 	scripts/bench
 

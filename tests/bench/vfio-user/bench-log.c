@@ -47,26 +47,6 @@ void bench_log_add(const BenchHeader *header, bool reply,
     entry->reply = reply;
 }
 
-static const char *command_name(uint16_t command)
-{
-    static const char *const names[] = {
-        [MOCK_VERSION] = "VERSION",
-        [MOCK_DMA_MAP] = "DMA_MAP",
-        [MOCK_DMA_UNMAP] = "DMA_UNMAP",
-        [MOCK_DEVICE_GET_INFO] = "DEVICE_GET_INFO",
-        [MOCK_DEVICE_GET_REGION_INFO] = "DEVICE_GET_REGION_INFO",
-        [MOCK_DEVICE_GET_IRQ_INFO] = "DEVICE_GET_IRQ_INFO",
-        [MOCK_DEVICE_SET_IRQS] = "DEVICE_SET_IRQS",
-        [MOCK_REGION_READ] = "REGION_READ",
-        [MOCK_REGION_WRITE] = "REGION_WRITE",
-        [MOCK_DEVICE_RESET] = "DEVICE_RESET",
-        [MOCK_DIRTY_PAGES] = "DIRTY_PAGES",
-    };
-    size_t most = sizeof(names) / sizeof(names[0]);
-
-    return command < most && names[command] ? names[command] : "UNKNOWN";
-}
-
 bool bench_log_write(const char *path)
 {
     FILE *file = fopen(path, "w");
@@ -85,7 +65,7 @@ bool bench_log_write(const char *path)
                 entry->time_us / 1000000, entry->time_us % 1000000,
                 entry->reply ? "s2c" : "c2s",
                 entry->reply ? "reply" : "command",
-                command_name(entry->header.command), entry->header.id,
+                mock_command_name(entry->header.command), entry->header.id,
                 entry->header.error);
         if (access->has_region) {
             fprintf(file, ", \"region\": %u, \"offset\": %" PRIu64

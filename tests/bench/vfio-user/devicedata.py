@@ -5,8 +5,9 @@
 """Saving and loading of device data, by message and mapped."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, List
 
 from journal import Entry, MIGRATION_REGION
 from options import options
@@ -17,6 +18,7 @@ from vmpair import (Installation, Lab, LabError, finish_migration,
                     start_migration)
 
 MESSAGE = MIB                   # the most that the server takes or gives
+SMALL_MESSAGE = 32768           # the default of x-max-write-size
 WINDOW = 16 * MIB
 STREAM_BUFFER = 32768           # of a QEMUFile
 GOAL_COPY = Goal(">=", 0.8)
@@ -47,26 +49,31 @@ def save(installation: Installation, stream: Path, size: int,
         return server.entries()
 
 
-def save_row(lab: Lab, rounds: int, name: str, chunk: int) -> Row:
-    """Saving by message, in chunks of this size."""
+def data_row(lab: Lab, rounds: int, name: str, message: int, window: int,
+             migrate: Callable[[], List[Entry]]) -> Row:
+    """
+    How fast data goes by message in a migration, and what a copy reaches in
+    messages of the same size, out of a window of this size.
+    """
     size = options.state_size
 
     def measure() -> Round:
-        bare = raw(lab, "apart", "copy", min(chunk, MESSAGE), size, WINDOW)
-        entries = save(lab.installation, Path("/dev/null"), size,
-                       chunk_size=chunk)
-        return Round(size / seconds(entries, is_data) / 1e6,
+        bare = raw(lab, "apart", "copy", message, size, window)
+        return Round(size / seconds(migrate(), is_data) / 1e6,
                      size / bare / 1e6)
 
     return make_row(name, "MB/s", repeat(rounds, measure), GOAL_COPY,
-                    f"copy in messages of {min(chunk, MESSAGE) // 1024} KiB, "
-                    "server and QEMU on a CPU each")
+                    f"copy in messages of {message // 1024} KiB, server and "
+                    "QEMU on a CPU each")
 
 
 def save_unmapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data saved by message, in chunks of 16 and of 1 MiB"""
-    return [save_row(lab, rounds, "save-unmapped", WINDOW),
-            save_row(lab, rounds, "save-unmapped-chunk-1M", MIB)]
+    return [data_row(lab, rounds, name, MESSAGE, WINDOW,
+                     partial(save, lab.installation, Path("/dev/null"),
+                             options.state_size, chunk_size=chunk))
+            for name, chunk in (("save-unmapped", WINDOW),
+                                ("save-unmapped-chunk-1M", MIB))]
 
 
 def is_chunk(entry: Entry) -> bool:
@@ -115,27 +122,13 @@ def load(installation: Installation, stream: Path,
         return server.entries()
 
 
-def load_row(lab: Lab, rounds: int, stream: Path, name: str,
-             message: int) -> Row:
-    """Loading in messages of this size."""
-    size = options.state_size
-
-    def measure() -> Round:
-        bare = raw(lab, "apart", "copy", message, size, message)
-        entries = load(lab.installation, stream, message)
-        return Round(size / seconds(entries, is_data) / 1e6,
-                     size / bare / 1e6)
-
-    return make_row(name, "MB/s", repeat(rounds, measure), GOAL_COPY,
-                    f"copy in messages of {message // 1024} KiB, server and "
-                    "QEMU on a CPU each")
-
-
 def load_unmapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data loaded by message, of 32 KiB and of 1 MiB"""
     stream = lab.folder / "stream"
     save(lab.installation, stream, options.state_size)
-    rows = [load_row(lab, rounds, stream, "load-unmapped", 32768),
-            load_row(lab, rounds, stream, "load-unmapped-1M", MESSAGE)]
+    rows = [data_row(lab, rounds, name, message, message,
+                     partial(load, lab.installation, stream, message))
+            for name, message in (("load-unmapped", SMALL_MESSAGE),
+                                  ("load-unmapped-1M", MESSAGE))]
     stream.unlink()
     return rows

@@ -6,7 +6,7 @@
 
 import json
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 
@@ -22,15 +22,19 @@ class Round(NamedTuple):
 
 class Goal(NamedTuple):
     """A limit of the ratio, or of the value where there is nothing raw."""
-    relation: str               # "<=" or ">="
+    relation: str               # "<=", ">=", or "+-": as far from 1 at most
     limit: float
 
     def met(self, figure: float) -> bool:
         """Whether the figure is within the limit."""
+        if self.relation == "+-":
+            return abs(figure - 1) <= self.limit
         return (figure <= self.limit if self.relation == "<="
                 else figure >= self.limit)
 
     def __str__(self) -> str:
+        if self.relation == "+-":
+            return f"1 +- {self.limit:g}"
         return f"{self.relation} {self.limit:g}"
 
 
@@ -62,9 +66,12 @@ class Row(NamedTuple):
 
 
 def spread(figures: Sequence[float]) -> float:
-    """(largest - smallest) / median; 0 for a single one."""
+    """Width of the middle half over the median; 0 for a single figure."""
     middle = median(figures)
-    return (max(figures) - min(figures)) / middle if middle else 0.0
+    if len(figures) < 2 or not middle:
+        return 0.0
+    low, _, high = quantiles(figures, n=4, method="inclusive")
+    return (high - low) / middle
 
 
 def middle_of(figures: Sequence[Optional[float]]) -> Optional[float]:
