@@ -22,7 +22,7 @@ from monitor import Monitor, MonitorLost
 from wiretap import Wiretap
 
 START_TIMEOUT = 30.0
-COMMAND_TIMEOUT = 30.0
+COMMAND_TIMEOUT = 60.0          # QEMU does not answer while it loads
 STOP_TIMEOUT = 10.0
 MIGRATION_TIMEOUT = 120.0
 POLL_SECONDS = 0.02

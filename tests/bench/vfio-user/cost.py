@@ -11,9 +11,9 @@ from typing import Any, Callable, Dict, List
 from devicedata import WINDOW
 from options import options
 from pair import run_pair
-from rig import MIB
+from rig import MIB, NotInstalled
 from rows import Goal, Round, Row, make_row, repeat
-from vmpair import Lab, LabError, Missing, Qemu
+from vmpair import Lab, LabError, Qemu
 
 RESET_PEAK = "5"                # what /proc/PID/clear_refs takes for it
 FEW, MANY = 500, 2500           # requests of the two runs that are compared
@@ -68,7 +68,7 @@ def count_instructions(lab: Lab, kind: str, requests: int) -> int:
     """Instructions of a client that makes so many requests."""
     valgrind = shutil.which("valgrind")
     if not valgrind:
-        raise Missing("no valgrind; install the package of that name")
+        raise NotInstalled("no valgrind; install the package of that name")
     # The wrapper or link in the build folder leads to QEMU's own
     program = (lab.installation.qemu.resolve().parent /
                "tests/unit/vfio-user/bench-vfio-user-session")

@@ -21,6 +21,7 @@ MESSAGE = MIB                   # the most that the server takes or gives
 SMALL_MESSAGE = 32768           # the default of x-max-write-size
 WINDOW = 16 * MIB
 STREAM_BUFFER = 32768           # of a QEMUFile
+LOAD_TIMEOUT = 120.0
 GOAL_COPY = Goal(">=", 0.8)
 GOAL_MAPPED = Goal(">=", 0.7)
 
@@ -104,7 +105,9 @@ def save_mapped(lab: Lab, rounds: int) -> List[Row]:
                      size / bare / 1e6)
 
     return [make_row("save-mapped", "MB/s", repeat(rounds, measure),
-                     GOAL_MAPPED, "memcpy of a 16 MiB window to a 32 KiB buffer, and write")]
+                     GOAL_MAPPED,
+                     "memcpy of a 16 MiB window to a 32 KiB buffer, and "
+                     "write")]
 
 
 def load(installation: Installation, stream: Path,
@@ -117,7 +120,7 @@ def load(installation: Installation, stream: Path,
         with open(stream, "rb") as file:
             qemu.pass_fd("stream", file.fileno())
         qemu.qmp("migrate-incoming", uri="fd:stream")
-        qemu.wait_status("running")
+        qemu.wait_status("running", LOAD_TIMEOUT)
         qemu.quit()
         return server.entries()
 

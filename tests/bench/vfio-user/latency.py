@@ -9,10 +9,10 @@ import shutil
 import signal
 from typing import List, Tuple
 
-from rig import (CPU_A, CPU_B, Qtest, ourselves_on, pin, raw, start_server,
-                 start_vm)
+from rig import (CPU_A, CPU_B, NotInstalled, Qtest, ourselves_on, pin, raw,
+                 start_server, start_vm)
 from rows import Goal, Round, Row, make_row, repeat
-from vmpair import Lab, LabError, Missing, Qemu, wait_for
+from vmpair import Lab, LabError, Qemu, wait_for
 
 DEVICE_BAR, LOCAL_BAR = 0xe0000000, 0xe1000000
 LOCAL_SLOT = 0x10
@@ -91,7 +91,7 @@ def count_calls(lab: Lab, qemu: Qemu, qtest: Qtest) -> List[Tuple[str, float]]:
     """System calls of all threads for a read, by name, the most first."""
     strace = shutil.which("strace")
     if not strace:
-        raise Missing("no strace; install the package of that name")
+        raise NotInstalled("no strace; install the package of that name")
     table = lab.folder / "strace"
     tracer = lab.process("strace", [strace, "-f", "-c", "-o", str(table),
                                     "-p", str(qemu.popen.pid)])

@@ -60,6 +60,10 @@ def ourselves_on(cpu: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+class NotInstalled(Exception):
+    """A program or library that a benchmark needs; the text says which."""
+
+
 class Server(NamedTuple):
     """A bench-server, or the mock server, and where its log will be."""
     process: Process
@@ -91,7 +95,8 @@ def start_server(lab: Lab, name: str, cpu: Optional[int] = None,
     Start a bench-server; options are its own, "_" standing for "-" (True: one
     without a value).
     """
-    path, log = str(lab.folder / f"{name}.sock"), lab.folder / f"{name}.log.json"
+    path = str(lab.folder / f"{name}.sock")
+    log = lab.folder / f"{name}.journal"
     command = [str(lab.installation.server("bench-server")),
                f"--socket-path={path}", f"--log={log}"]
     for option, value in options.items():

@@ -11,9 +11,9 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from journal import MIGRATION_REGION, Entry
 from options import options
 from pair import Outcome, run_pair
-from rig import DATA_AREA, MIB, state_time
+from rig import DATA_AREA, MIB, NotInstalled, state_time
 from rows import Row
-from vmpair import Lab, LabError, Missing
+from vmpair import Lab, LabError
 
 DATA_SIZE = 2 * MIB
 STATE_DELAY_MS = 10             # what makes a redundant write visible
@@ -139,15 +139,15 @@ def draw_migration(axes: Any, title: str, outcome: Outcome,
 
 
 def write_picture(path: Path, outcomes: Dict[str, Outcome]) -> None:
-    """The picture; Missing if there is nothing to draw it with."""
+    """The picture; NotInstalled without a library to draw it."""
     try:
         import matplotlib       # pylint: disable=import-outside-toplevel
         matplotlib.use("svg")
         # pylint: disable=import-outside-toplevel
         from matplotlib import pyplot
     except ImportError:
-        raise Missing("no picture without matplotlib; install the package "
-                      "python3-matplotlib") from None
+        raise NotInstalled("no picture without matplotlib; install the "
+                           "package python3-matplotlib") from None
     matplotlib.rcParams["svg.fonttype"] = "none"
     figure, parts = pyplot.subplots(len(outcomes), 1, sharex=True,
                                     figsize=(11, 3.6 * len(outcomes)))
