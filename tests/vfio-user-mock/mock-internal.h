@@ -160,6 +160,7 @@ int mock_dma_translate(Mock *mock, uint64_t iova, uint64_t size, bool write,
 typedef struct MockIrq {
     uint32_t count;
     int *fds;
+    int unmask_fd;              /* INTx only; -1: none */
     bool masked;                /* INTx only */
     bool pending;
 } MockIrq;

@@ -6,6 +6,8 @@
 
 #include "mock-internal.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #define INFO_EVENTFD 1u
@@ -33,6 +35,7 @@ static void set_count(MockIrq *irq, uint32_t count)
     uint32_t i;
 
     irq->count = count;
+    irq->unmask_fd = -1;
     irq->fds = g_new(int, count);
     for (i = 0; i < count; i++) {
         irq->fds[i] = -1;
@@ -51,12 +54,17 @@ void mock_irq_init(Mock *mock)
     set_count(&mock->irqs[MOCK_IRQ_REQ], 1);
 }
 
+static void replace_fd(int *old, int fd)
+{
+    if (*old >= 0) {
+        close(*old);
+    }
+    *old = fd;
+}
+
 static void set_fd(MockIrq *irq, uint32_t vector, int fd)
 {
-    if (irq->fds[vector] >= 0) {
-        close(irq->fds[vector]);
-    }
-    irq->fds[vector] = fd;
+    replace_fd(&irq->fds[vector], fd);
 }
 
 void mock_irq_drop_all(Mock *mock)
@@ -68,6 +76,7 @@ void mock_irq_drop_all(Mock *mock)
         for (i = 0; i < mock->irqs[index].count; i++) {
             set_fd(&mock->irqs[index], i, -1);
         }
+        replace_fd(&mock->irqs[index].unmask_fd, -1);
         mock->irqs[index].masked = mock->irqs[index].pending = false;
     }
 }
@@ -141,17 +150,28 @@ static bool is_valid(Mock *mock, const IrqSet *set, unsigned num_fds)
     return !num_fds || (data == DATA_EVENTFD && num_fds == set->count);
 }
 
-static void set_mask(Mock *mock, const IrqSet *set)
+static void mask(MockIrq *irq, bool masked)
+{
+    irq->masked = masked;
+    if (!masked && irq->pending) {
+        irq->pending = false;
+        trigger(irq, 0);
+    }
+}
+
+/* An eventfd unmasks whenever it is written, not now */
+static void set_mask(Mock *mock, const IrqSet *set, MockMessage *command)
 {
     MockIrq *irq = &mock->irqs[set->index];
 
     if (set->index != MOCK_IRQ_INTX) {
         return;
     }
-    irq->masked = set->flags & ACTION_MASK;
-    if (!irq->masked && irq->pending) {
-        irq->pending = false;
-        trigger(irq, 0);
+    if (!(set->flags & DATA_EVENTFD)) {
+        mask(irq, set->flags & ACTION_MASK);
+    } else if (set->flags & ACTION_UNMASK) {
+        replace_fd(&irq->unmask_fd, command->num_fds ?
+                                    mock_message_take_fd(command, 0) : -1);
     }
 }
 
@@ -164,6 +184,7 @@ static void set_trigger(Mock *mock, const IrqSet *set, MockMessage *command)
         for (i = 0; i < irq->count; i++) {
             set_fd(irq, i, -1);
         }
+        replace_fd(&irq->unmask_fd, -1);
     }
     for (i = first; i < end; i++) {
         if (set->flags & DATA_EVENTFD) {
@@ -192,7 +213,7 @@ int mock_irq_set(Mock *mock, MockMessage *command)
     if (set.flags & ACTION_TRIGGER) {
         set_trigger(mock, &set, command);
     } else {
-        set_mask(mock, &set);
+        set_mask(mock, &set, command);
     }
     g_cond_broadcast(&mock->changed);
     return 0;
@@ -218,6 +239,31 @@ int mock_raise_irq(Mock *mock, unsigned index, unsigned vector)
     MOCK_LOCK_GUARD(mock);
 
     return mock_irq_raise(mock, index, vector);
+}
+
+bool mock_wait_unmask(Mock *mock, unsigned timeout_ms)
+{
+    MockIrq *irq = &mock->irqs[MOCK_IRQ_INTX];
+    struct pollfd unmask = { .events = POLLIN };
+    uint64_t count;
+    bool done;
+
+    g_mutex_lock(&mock->lock);
+    unmask.fd = irq->unmask_fd < 0 ? -1 :
+                fcntl(irq->unmask_fd, F_DUPFD_CLOEXEC, 0);
+    g_mutex_unlock(&mock->lock);
+    if (unmask.fd < 0) {
+        return false;
+    }
+    done = poll(&unmask, 1, timeout_ms) == 1 &&
+           read(unmask.fd, &count, sizeof(count)) == sizeof(count);
+    close(unmask.fd);
+    if (done) {
+        MOCK_LOCK_GUARD(mock);
+
+        mask(irq, false);
+    }
+    return done;
 }
 
 unsigned mock_irq_count(Mock *mock, unsigned index)

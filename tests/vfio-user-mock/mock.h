@@ -175,6 +175,12 @@ unsigned mock_reset_count(Mock *mock);
  */
 int mock_raise_irq(Mock *mock, unsigned index, unsigned vector);
 
+/*
+ * Wait until the client writes the eventfd that it gave to unmask INTx, and
+ * unmask it. True if so within timeout_ms; false at once if it gave none.
+ */
+bool mock_wait_unmask(Mock *mock, unsigned timeout_ms);
+
 /* Number of vectors of this interrupt type that have an eventfd. */
 unsigned mock_irq_count(Mock *mock, unsigned index);
 

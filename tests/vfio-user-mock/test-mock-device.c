@@ -489,6 +489,34 @@ static void test_irq_intx(void)
     test_client_close(&client);
 }
 
+/* An eventfd that unmasks does so when it is written, each time */
+static void test_irq_unmask_fd(void)
+{
+    int fd = eventfd(0, EFD_NONBLOCK), unmask = eventfd(0, EFD_NONBLOCK), i;
+    Client client;
+
+    mock_config_init(&config);
+    test_client_open(&client, &config);
+    g_assert_cmpuint(set_irqs(&client, 0x24, 0, 0, 1, &fd, 1), ==, 0);
+    g_assert_false(mock_wait_unmask(client.mock, 0));
+    g_assert_cmpuint(set_irqs(&client, 0x14, 0, 0, 1, &unmask, 1), ==, 0);
+    for (i = 0; i < 2; i++) {
+        g_assert_cmpuint(set_irqs(&client, 0x09, 0, 0, 1, NULL, 0), ==, 0);
+        g_assert_cmpint(mock_raise_irq(client.mock, 0, 0), ==, 0);
+        g_assert_false(mock_wait_unmask(client.mock, 0));
+        g_assert_cmpuint(take_event(fd), ==, 0);
+        g_assert_cmpint(eventfd_write(unmask, 1), ==, 0);
+        g_assert_true(mock_wait_unmask(client.mock, 0));
+        g_assert_cmpuint(take_event(fd), ==, 1);
+    }
+    g_assert_cmpuint(set_irqs(&client, 0x14, 0, 0, 1, NULL, 0), ==, 0);
+    g_assert_cmpint(eventfd_write(unmask, 1), ==, 0);
+    g_assert_false(mock_wait_unmask(client.mock, 0));
+    close(fd);
+    close(unmask);
+    test_client_close(&client);
+}
+
 static void test_irq_info(void)
 {
     static const uint32_t counts[] = { 1, 0, 4, 1, 1 };
@@ -557,5 +585,6 @@ void test_mock_add_device(void)
     g_test_add_func("/mock/device/registers", test_registers);
     g_test_add_func("/mock/irq/msix", test_irq_msix);
     g_test_add_func("/mock/irq/intx", test_irq_intx);
+    g_test_add_func("/mock/irq/unmask-fd", test_irq_unmask_fd);
     g_test_add_func("/mock/config/refused", test_config_refused);
 }
