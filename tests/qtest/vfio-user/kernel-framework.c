@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "kernel-framework.h"
+#include "preload.h"
 #include "qapi/qmp/qdict.h"
 #include <sys/wait.h>
 
@@ -165,38 +166,16 @@ static void make_sysfs(KernelTestVM *vm)
     g_assert_cmpint(symlink("../bus/pci", subsystem), ==, 0);
 }
 
-/*
- * QEMU gets its environment from the test. The address sanitizer, if QEMU is
- * built with it, wants to be told that the library is to be first.
- */
-static void set_environment(KernelTestVM *vm, const KernelTestVMConfig *config)
-{
-    g_autofree char *library = NULL, *asan = NULL;
-
-    library = g_test_build_filename(G_TEST_BUILT, "vfio-user",
-                                    "libvfio-fake-kernel.so", NULL);
-    if (access(library, R_OK)) {
-        kernel_test_fail("there is no %s: set G_TEST_BUILDDIR to the folder "
-                         "of vfio-kernel-test", library);
-    }
-    asan = g_strdup_printf("%s:verify_asan_link_order=0",
-                           getenv("ASAN_OPTIONS") ?: "");
-    g_setenv("ASAN_OPTIONS", asan, true);
-    g_setenv(FAKE_KERNEL_JOURNAL, vm->journal, true);
-    g_setenv(FAKE_KERNEL_GATE, vm->gate, true);
-    g_setenv(FAKE_KERNEL_BEHAVIOUR, config->behaviour ?: "", true);
-    g_setenv("LD_PRELOAD", library, true);
-}
-
 static void vm_start_qemu(KernelTestVM *vm, const KernelTestVMConfig *config)
 {
-    g_autofree char *incoming = NULL, *asan = NULL, *pid = NULL;
+    g_autofree char *incoming = NULL, *pid = NULL;
 
     incoming = config->incoming ?
                g_strdup_printf("-incoming unix:%s", vm->migration) :
                g_strdup("");
-    asan = g_strdup(getenv("ASAN_OPTIONS"));
-    set_environment(vm, config);
+    g_setenv(FAKE_KERNEL_GATE, vm->gate, true);
+    g_setenv(FAKE_KERNEL_BEHAVIOUR, config->behaviour ?: "", true);
+    preload_begin(vm->journal);
     vm->qts = qtest_initf("-machine %s -m %dM -nodefaults -pidfile %s %s %s "
                           "-device vfio-pci,id=dev0,addr=%d.0,sysfsdev=%s,"
                           "x-enable-migration=on%s%s",
@@ -205,12 +184,7 @@ static void vm_start_qemu(KernelTestVM *vm, const KernelTestVMConfig *config)
                           incoming, config->paused ? "-S" : "",
                           KERNEL_TEST_DEVICE_SLOT, vm->sysfs,
                           config->device ? "," : "", config->device ?: "");
-    g_unsetenv("LD_PRELOAD");
-    if (asan) {
-        g_setenv("ASAN_OPTIONS", asan, true);
-    } else {
-        g_unsetenv("ASAN_OPTIONS");
-    }
+    preload_end();
     g_assert_true(g_file_get_contents(vm->pid_path, &pid, NULL, NULL));
     set_pid(vm, atoi(pid));
     g_assert_cmpint(vm->pid, >, 0);
@@ -347,33 +321,10 @@ void kernel_test_wait_status(KernelTestVM *vm, const char *status)
 
 /* --- the journal --- */
 
-/* What was not compared yet, "W 3, SAVE 3/0"; *end is where it ends */
-static char *new_lines(KernelTestVM *vm, size_t *end)
-{
-    g_autofree char *text = NULL;
-    g_auto(GStrv) lines = NULL;
-
-    g_assert_true(g_file_get_contents(vm->journal, &text, end, NULL));
-    g_assert_cmpuint(*end, >=, vm->seen);
-    lines = g_strsplit(g_strchomp(text + vm->seen), "\n", -1);
-    return g_strjoinv(", ", lines);
-}
-
-static unsigned count_lines(const char *text)
-{
-    unsigned count = *text != 0;
-
-    while ((text = strstr(text, ", "))) {
-        text += 2;
-        count++;
-    }
-    return count;
-}
-
 void kernel_test_assert_journal(KernelTestVM *vm, const char *expected)
 {
     gint64 deadline = new_deadline();
-    unsigned count = count_lines(expected);
+    unsigned count = preload_count_lines(expected);
     g_autofree char *lines = NULL;
     size_t end;
 
@@ -382,8 +333,8 @@ void kernel_test_assert_journal(KernelTestVM *vm, const char *expected)
         if (vm->qts) {
             kernel_test_settle(vm);
         }
-        lines = new_lines(vm, &end);
-    } while (vm->qts && count_lines(lines) < count &&
+        lines = preload_journal(vm->journal, vm->seen, &end);
+    } while (vm->qts && preload_count_lines(lines) < count &&
              g_get_monotonic_time() < deadline);
     g_test_message("%s: %s", vm->name, lines);
     if (strcmp(lines, expected)) {
