@@ -29,6 +29,15 @@ static int vfio_user_device_call_irqs(VFIOUserDevice *device,
     return ret ? vfio_user_device_fail(device, ret, err) : 0;
 }
 
+/* KVM writes such an eventfd when the guest is done with INTx. */
+static bool vfio_user_device_is_unmask_eventfd(const struct vfio_irq_set *irqs)
+{
+    const uint32_t flags = VFIO_IRQ_SET_DATA_EVENTFD |
+                           VFIO_IRQ_SET_ACTION_UNMASK;
+
+    return (irqs->flags & flags) == flags;
+}
+
 /* One SET_IRQS message: @count vectors, with as many fds or none at all. */
 static int vfio_user_device_send_irqs(VFIOUserDevice *device,
                                       const struct vfio_irq_set *irqs,
@@ -43,10 +52,15 @@ static int vfio_user_device_send_irqs(VFIOUserDevice *device,
         .fds = fds,
         .num_fds = num_fds,
     };
+    int ret;
 
     vfio_user_wire_put_set_irqs(&set, irqs->flags, irqs->index, start, count,
                                 call.data_size);
-    return vfio_user_device_call_irqs(device, &set, &call, false);
+    ret = vfio_user_device_call_irqs(device, &set, &call, false);
+    if (ret && call.remote_error && vfio_user_device_is_unmask_eventfd(irqs)) {
+        device->no_unmask_eventfd = true;
+    }
+    return ret;
 }
 
 /*
@@ -136,6 +150,7 @@ static int vfio_user_device_tell_irqs(VFIOUserDevice *device,
 int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
+    bool stopped;
     int ret = 0;
 
     if (irqs->index >= device->num_irqs) {
@@ -148,7 +163,11 @@ int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs)
         (!irqs->count && !device->irqs[irqs->index].count)) {
         return 0;
     }
-    if (vfio_migration_lock_stopped(vbasedev)) {
+    stopped = vfio_migration_lock_stopped(vbasedev);
+    if (device->no_unmask_eventfd && vfio_user_device_is_unmask_eventfd(irqs)) {
+        /* later, the answer would be too late for hw/vfio to unmask itself */
+        ret = vfio_user_device_errno(-EINVAL);
+    } else if (stopped) {
         vfio_user_late_irqs_add(device, irqs);
     } else {
         ret = vfio_user_device_tell_irqs(device, irqs);

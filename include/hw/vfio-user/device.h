@@ -49,6 +49,8 @@ typedef struct VFIOUserDevice {
      * same otherwise.
      */
     void (*settle_dma)(VFIODevice *vbasedev);
+    /* the server has refused one; vfio_migration_lock_stopped() */
+    bool no_unmask_eventfd;
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;
