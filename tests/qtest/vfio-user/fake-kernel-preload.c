@@ -1,6 +1,7 @@
 /*
  * The fake kernel's system calls: stands before the C library's functions and
- * takes those calls that are about /dev/vfio, and a journal of them.
+ * takes those calls that are about /dev/vfio and /dev/kvm, and a journal of
+ * them.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -43,13 +44,16 @@ typedef enum FakeFile {
     FAKE_CONTAINER,
     FAKE_GROUP,
     FAKE_DEVICE,
+    FAKE_KVM,
+    FAKE_VM,
+    FAKE_VCPU,
     FAKE_NUM_FILES,
     FAKE_NONE = FAKE_NUM_FILES,
 } FakeFile;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Read without the lock: a file is QEMU's to use from open() to close() */
-static int fds[FAKE_NUM_FILES] = { -1, -1, -1 };
+static int fds[FAKE_NUM_FILES] = { -1, -1, -1, -1, -1, -1 };
 static bool group_attached;     /* guarded by lock */
 
 static FakeFile file_of(int fd)
@@ -77,6 +81,16 @@ static long result(long ret)
         return -1;
     }
     return ret;
+}
+
+void fake_kernel_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void fake_kernel_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
 }
 
 /* One write for a line, so that a reader sees whole ones */
@@ -171,6 +185,36 @@ static long group_ioctl(unsigned long request, void *argument)
     return -ENOTTY;
 }
 
+/* --- KVM, and what it makes files for --- */
+
+static long new_file(FakeFile file, size_t size)
+{
+    int fd;
+
+    if (fds[file] >= 0) {
+        return -EBUSY;
+    }
+    fd = memfd_create("fake-kernel", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, size)) {
+        return -errno;
+    }
+    set_file(file, fd);
+    return fd;
+}
+
+static long kvm_ioctl(unsigned long request, void *argument)
+{
+    return request == KVM_CREATE_VM ? new_file(FAKE_VM, 0) :
+                                      fake_kernel_kvm_ioctl(request, argument);
+}
+
+static long vm_ioctl(unsigned long request, void *argument)
+{
+    return request == KVM_CREATE_VCPU ?
+           new_file(FAKE_VCPU, FAKE_KERNEL_KVM_RUN_SIZE) :
+           fake_kernel_vm_ioctl(request, argument);
+}
+
 /* --- the system calls --- */
 
 /* Which of the files has this path? There are others only if nothing is set */
@@ -178,6 +222,9 @@ static FakeFile file_at(const char *path)
 {
     char group[32];
 
+    if (!strcmp(path, "/dev/kvm") && getenv(FAKE_KERNEL_KVM)) {
+        return FAKE_KVM;
+    }
     if (strncmp(path, "/dev/vfio/", 10) || !getenv(FAKE_KERNEL_JOURNAL)) {
         return FAKE_NONE;
     }
@@ -188,15 +235,12 @@ static FakeFile file_at(const char *path)
 
 static int open_file(FakeFile file)
 {
-    int fd = -EBUSY;
+    long ret;
 
     pthread_mutex_lock(&lock);
-    if (fds[file] < 0) {
-        fd = memfd_create("fake-kernel", MFD_CLOEXEC);
-        set_file(file, fd);
-    }
+    ret = new_file(file, 0);
     pthread_mutex_unlock(&lock);
-    return result(fd == -1 ? -errno : fd);
+    return result(ret);
 }
 
 static mode_t mode_of(int flags, va_list list)
@@ -241,7 +285,7 @@ EXPORT int close(int fd)
             fake_kernel_container_close();
         } else if (file == FAKE_DEVICE) {
             fake_kernel_device_close();
-        } else if (group_attached) {
+        } else if (file == FAKE_GROUP && group_attached) {
             group_unset_container();
         }
         pthread_mutex_unlock(&lock);
@@ -255,6 +299,9 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
         [FAKE_CONTAINER] = fake_kernel_container_ioctl,
         [FAKE_GROUP] = group_ioctl,
         [FAKE_DEVICE] = fake_kernel_device_ioctl,
+        [FAKE_KVM] = kvm_ioctl,
+        [FAKE_VM] = vm_ioctl,
+        [FAKE_VCPU] = fake_kernel_vcpu_ioctl,
     };
     FakeFile file = file_of(fd);
     void *argument;
@@ -267,9 +314,13 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
     if (file == FAKE_NONE) {
         return REAL(ioctl)(fd, request, argument);
     }
-    pthread_mutex_lock(&lock);
     /* the number may come sign extended from an int */
-    ret = ioctls[file]((unsigned int)request, argument);
+    request = (unsigned int)request;
+    if (file == FAKE_VCPU && request == KVM_RUN) {
+        return result(fake_kernel_vcpu_run());
+    }
+    pthread_mutex_lock(&lock);
+    ret = ioctls[file](request, argument);
     pthread_mutex_unlock(&lock);
     return result(ret);
 }

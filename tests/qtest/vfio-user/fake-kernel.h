@@ -1,6 +1,7 @@
 /*
- * A fake of the kernel's VFIO for tests: a library that is preloaded into QEMU
- * and answers for /dev/vfio. What a test needs to know of it is in here.
+ * A fake of the kernel's VFIO and KVM for tests: a library that is preloaded
+ * into QEMU and answers for /dev/vfio and /dev/kvm. What a test needs to know
+ * of it is in here.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,6 +9,7 @@
 #ifndef TESTS_QTEST_VFIO_USER_FAKE_KERNEL_H
 #define TESTS_QTEST_VFIO_USER_FAKE_KERNEL_H
 
+#include <linux/kvm.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -41,6 +43,19 @@
 #define FAKE_KERNEL_JOURNAL "VFIO_FAKE_KERNEL_JOURNAL"
 #define FAKE_KERNEL_GATE "VFIO_FAKE_KERNEL_GATE"
 #define FAKE_KERNEL_BEHAVIOUR "VFIO_FAKE_KERNEL_BEHAVIOUR"
+
+/*
+ * If this is set, there is a fake of KVM, too, with interrupt controllers of
+ * its own. Guest code never runs, and an interrupt is only noted:
+ *
+ *   ADD MSI 400000=100     KVM got an eventfd, for this message to this address
+ *   ADD LEVEL LINE         the same for an INTx line, with one to resample
+ *   REMOVE ...             and got rid of it
+ *   SEND MSI 400000=101    the eventfd was written; here, to send this message
+ *   SEND LINE              this one for a line; the guest answers at once
+ *   QEMU LINE 1            QEMU itself sets a line that PCI devices use
+ */
+#define FAKE_KERNEL_KVM "VFIO_FAKE_KERNEL_KVM"
 
 /* The group of the one device there is, and the device's bus in the host */
 #define FAKE_KERNEL_GROUP 7
@@ -133,5 +148,24 @@ bool fake_kernel_gate_opens(int ms);
 ssize_t fake_kernel_migration_read(void *data, size_t size, uint64_t offset);
 ssize_t fake_kernel_migration_write(const void *data, size_t size,
                                     uint64_t offset);
+
+#define FAKE_KERNEL_KVM_RUN_SIZE 0x3000
+#define FAKE_KERNEL_NUM_GSIS 1024
+
+/* The one lock, for a thread of the library's own. */
+void fake_kernel_lock(void);
+void fake_kernel_unlock(void);
+
+/* Of /dev/kvm, of the virtual machine, and of its one vCPU. */
+long fake_kernel_kvm_ioctl(unsigned long request, void *argument);
+long fake_kernel_vm_ioctl(unsigned long request, void *argument);
+long fake_kernel_vcpu_ioctl(unsigned long request, void *argument);
+/* KVM_RUN: wait for a signal. Without the lock. */
+long fake_kernel_vcpu_run(void);
+
+/* KVM_SET_GSI_ROUTING, KVM_IRQ_LINE and KVM_IRQFD. */
+long fake_kernel_set_routing(const struct kvm_irq_routing *new);
+long fake_kernel_irq_line(const struct kvm_irq_level *line);
+long fake_kernel_irqfd(const struct kvm_irqfd *request);
 
 #endif /* TESTS_QTEST_VFIO_USER_FAKE_KERNEL_H */

@@ -177,6 +177,7 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
 {
     unsigned ram_size = config->ram_size ?: VFIO_USER_TEST_RAM_SIZE;
     g_autofree char *device = NULL, *incoming = NULL, *pid = NULL;
+    const char *kvm = config->kvm ? vfio_user_test_begin_kvm(vm) : "";
     g_autofree char *errors = vm->errors_path ?
                               g_strdup_printf("2>%s", vm->errors_path) : NULL;
 
@@ -189,11 +190,14 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
                g_strdup("");
     vm->qts = qtest_initf("-machine %s,memory-backend=ram -m %uM -object "
                           "memory-backend-memfd,share=%s,id=ram,size=%u "
-                          "-nodefaults -pidfile %s %s %s %s %s",
+                          "-nodefaults -pidfile %s %s %s %s %s %s",
                           config->machine ?: "q35", ram_size / (1024 * 1024),
                           config->private_ram ? "off" : "on", ram_size,
                           vm->pid_path, device, incoming,
-                          config->options ?: "", errors ?: "");
+                          config->options ?: "", kvm, errors ?: "");
+    if (config->kvm) {
+        vfio_user_test_end_kvm();
+    }
     g_assert_true(g_file_get_contents(vm->pid_path, &pid, NULL, NULL));
     vm->pid = atoi(pid);
     g_assert_cmpint(vm->pid, >, 0);
@@ -212,6 +216,7 @@ VFIOUserTestVM *vfio_user_test_vm_new(const VFIOUserTestVMConfig *config)
     if (config->keep_errors) {
         vm->errors_path = g_build_filename(vm->dir, "errors", NULL);
     }
+    vm->kvm_path = g_build_filename(vm->dir, "kvm", NULL);
     vm_start_mock(vm, config->mock);
     vm_start_qemu(vm, config);
     watchdog_add(vm);
@@ -269,6 +274,8 @@ void vfio_user_test_vm_free(VFIOUserTestVM *vm)
     if (vm->errors_path) {
         unlink(vm->errors_path);
     }
+    vfio_user_test_assert_kvm_content(vm);
+    unlink(vm->kvm_path);
     g_assert_cmpint(rmdir(vm->dir), ==, 0);
     g_free(vm->name);
     g_free(vm->dir);
@@ -276,6 +283,7 @@ void vfio_user_test_vm_free(VFIOUserTestVM *vm)
     g_free(vm->migration_path);
     g_free(vm->pid_path);
     g_free(vm->errors_path);
+    g_free(vm->kvm_path);
     g_free(vm);
 }
 

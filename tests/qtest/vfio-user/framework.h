@@ -31,6 +31,8 @@ typedef struct VFIOUserTestVM {
     char *migration_path;
     char *pid_path;
     char *errors_path;          /* NULL: standard error is the test's */
+    char *kvm_path;             /* journal of the fake of KVM, if it has one */
+    size_t kvm_seen;            /* bytes of it compared so far */
     pid_t pid;
     unsigned mark;              /* journal length when QEMU had started */
 } VFIOUserTestVM;
@@ -46,6 +48,7 @@ typedef struct VFIOUserTestVMConfig {
     bool no_device;             /* Optional: without -device */
     bool keep_errors;           /* Optional: for vfio_user_test_errors() */
     bool private_ram;           /* Optional: guest memory not to be shared */
+    bool kvm;                   /* Optional: on a fake of KVM */
 } VFIOUserTestVMConfig;
 
 /*
@@ -125,6 +128,22 @@ void vfio_user_test_assert_property(VFIOUserTestVM *vm, const char *name,
  * command may overtake a bottom half, that to the next one cannot.
  */
 void vfio_user_test_settle(VFIOUserTestVM *vm);
+
+/*
+ * QEMU, which is started between these two, gets a fake of KVM. Returns what is
+ * to be on its command line: it takes what the fake offers, which is not much.
+ */
+const char *vfio_user_test_begin_kvm(VFIOUserTestVM *vm);
+void vfio_user_test_end_kvm(void);
+
+/* Whatever a test looks at, KVM has seen nothing wrong. Fine without KVM. */
+void vfio_user_test_assert_kvm_content(VFIOUserTestVM *vm);
+
+/*
+ * What the fake of KVM saw must go on with @expected, "ADD MSI 400000=100, SEND
+ * MSI 400000=100", and with nothing else. Waits for as many lines.
+ */
+void vfio_user_test_assert_kvm(VFIOUserTestVM *vm, const char *expected);
 
 /*
  * The accesses to device_state from journal entry @from on as a text: "R" for
@@ -273,6 +292,7 @@ void vfio_user_test_add_device(void);
 void vfio_user_test_add_dirty(void);
 void vfio_user_test_add_dma(void);
 void vfio_user_test_add_fault(void);
+void vfio_user_test_add_irqfd(void);
 void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);
 void vfio_user_test_add_migration(void);
