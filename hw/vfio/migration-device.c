@@ -193,6 +193,7 @@ int vfio_migration_device_event(VFIODevice *vbasedev, VFIOMigrationEvent event)
 
     if (event == VFIO_MIGRATION_EVENT_SAVE_SETUP) {
         control->saved = 0;
+        control->data_saved = false;
     }
     control->least_pending = UINT64_MAX;
     return vfio_migration_state_event(&control->state, event);
@@ -213,7 +214,7 @@ void vfio_migration_vm_changed(VFIODevice *vbasedev, bool running,
                 VFIO_MIGRATION_EVENT_VM_START_SAVE :
                 VFIO_MIGRATION_EVENT_VM_START;
     }
-    ret = vfio_migration_device_event(vbasedev, event);
+    ret = vfio_migration_event_together(vbasedev, event);
     if (ret) {
         /* it goes on with what the VM does, and cannot without the device */
         vfio_migration_abort(ret, NULL);

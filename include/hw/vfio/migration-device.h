@@ -33,6 +33,9 @@ typedef struct VFIOMigrationControl {
     /* BQL */
     bool resetting;             /* between reset_begin and reset_end */
     bool start_failed;          /* the device was to run, and did not */
+    bool data_saved;            /* in this migration, and all of it */
+    bool told;                  /* of an event that the device is to hear of */
+    int result;                 /* what came of that */
     VMChangeStateEntry *settle;
 } VFIOMigrationControl;
 
@@ -61,6 +64,23 @@ void vfio_migration_device_lost(VFIODevice *vbasedev);
  */
 int vfio_migration_device_event(VFIODevice *vbasedev,
                                 VFIOMigrationEvent event);
+
+/*
+ * The same for an event that each of the VM's devices is about to hear of, in
+ * any order: the first one that does has all of them follow at the same time,
+ * and the others find it done.  Devices with x-cache-device-state=off go one
+ * by one.  BQL held, without data_lock; other threads are at work meanwhile
+ * that do without the BQL.
+ */
+int vfio_migration_event_together(VFIODevice *vbasedev,
+                                  VFIOMigrationEvent event);
+
+/*
+ * VFIO_MIGRATION_EVENT_SAVE_DONE: the device's data is in the stream.  The
+ * last device of which that is so has all of them stop, at the same time.
+ * Returns 0, or -errno for the first device that failed.  As above otherwise.
+ */
+int vfio_migration_save_done(VFIODevice *vbasedev);
 
 /*
  * The VM has stopped or is about to run; a device that does not follow fails
