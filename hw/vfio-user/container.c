@@ -107,6 +107,22 @@ static void vfio_user_container_free(VFIOUserContainer *user)
     g_free(user);
 }
 
+/* hw/vfio takes for granted that a page of the host's can be mapped. */
+static bool vfio_user_container_check_pages(VFIOUserDevice *device,
+                                            Error **errp)
+{
+    uint64_t pgsizes = vfio_user_session_caps(device->session)->pgsizes;
+    uint64_t smallest = pgsizes & -pgsizes;
+
+    if (smallest <= qemu_real_host_page_size()) {
+        return true;
+    }
+    error_setg(errp, "server maps no pages as small as the host's (pgsizes 0x%"
+               PRIx64 ", page 0x%" PRIx64 ")", pgsizes,
+               (uint64_t)qemu_real_host_page_size());
+    return false;
+}
+
 VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
                                                VFIODevice *vbasedev,
                                                AddressSpace *as,
@@ -116,6 +132,9 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
     VFIOUserContainer *user;
     int ret;
 
+    if (!vfio_user_container_check_pages(device, errp)) {
+        return NULL;
+    }
     ret = vfio_user_container_forbid_discard(vbasedev, true);
     if (ret) {
         error_setg_errno(errp, -ret, "%s: RAM must not be discarded",

@@ -21,7 +21,8 @@ typedef struct VFIOUserContainer VFIOUserContainer;
  * server to reach by message.  @device and @table must outlive the container.
  * BQL held, main thread.
  *
- * Returns NULL with @errp set when a mapping fails; nothing remains then.
+ * Returns NULL with @errp set when a mapping fails, or the server maps only
+ * pages that are larger than the host's; nothing remains then.
  * (Specification: DMA_MAP.)
  */
 VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,

@@ -90,6 +90,12 @@ static const ConnectTest connect_tests[] = {
         .rule = RULE(MOCK_VERSION, MOCK_ACTION_ERROR, .error = EINVAL),
         .error = "VERSION: server error: Invalid argument",
     }, {
+        .path = "page-size",
+        .rule = RULE(MOCK_VERSION, REPLY("\0\0\0\0{\"capabilities\": "
+                                         "{\"pgsizes\": 1073741824}}")),
+        .error = "server maps no pages as small as the host's "
+                 "(pgsizes 0x40000000, page 0x1000)",
+    }, {
         .path = "bar-size",
         .bar0_size = 0x1800,
         .error = "BAR 0: size is not a power of two of at least 16 bytes "
