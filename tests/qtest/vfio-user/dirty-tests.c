@@ -6,8 +6,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "guest.h"
-#include "qapi/qmp/qdict.h"
+#include "steps.h"
 
 #define MIB (1024 * 1024)
 
@@ -124,99 +123,6 @@ static const VFIOUserMigrationTest queued = {
 
 /* --- migrations step by step --- */
 
-typedef struct Migration {
-    Guest *source;
-    VFIOUserTestVM *destination;
-} Migration;
-
-static void migration_start(Migration *migration, const MockConfig *mock,
-                            const char *device)
-{
-    VFIOUserTestVMConfig config = {
-        .name = "source", .device = device, .mock = mock,
-    };
-    MockConfig defaults;
-
-    mock_config_init(&defaults);
-    migration->source = guest_start_vm(&config);
-    config.name = "destination";
-    config.mock = &defaults;
-    config.incoming = true;
-    migration->destination = vfio_user_test_vm_new(&config);
-}
-
-/* The destination of a migration that failed ends by itself. */
-static void migration_end_failed(Migration *migration)
-{
-    vfio_user_test_assert_status(migration->source->vm, "running");
-    vfio_user_test_vm_wait_exit(migration->destination, 1);
-    vfio_user_test_vm_free(migration->destination);
-    guest_stop(migration->source);
-}
-
-static void migration_end(Migration *migration)
-{
-    vfio_user_test_vm_free(migration->destination);
-    guest_stop(migration->source);
-}
-
-static void migrate(Migration *migration, uint64_t bandwidth)
-{
-    VFIOUserTestVM *vm = migration->source->vm;
-    g_autofree char *uri = NULL;
-
-    uri = g_strdup_printf("unix:%s", migration->destination->migration_path);
-    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-parameters', 'arguments':"
-                       " {'max-bandwidth': %" PRIu64 "}}", bandwidth);
-    vfio_user_test_qmp(vm, "{'execute': 'migrate', 'arguments': {'uri': %s}}",
-                       uri);
-}
-
-/* Wait until the migration is @status. Returns its error-desc or NULL. */
-static char *wait_migration(VFIOUserTestVM *vm, const char *status)
-{
-    gint64 deadline = g_get_monotonic_time() +
-                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
-    g_autofree char *seen = NULL, *desc = NULL;
-
-    do {
-        QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");
-        QDict *info = qdict_get_qdict(answer, "return");
-
-        g_free(seen);
-        g_free(desc);
-        seen = g_strdup(qdict_get_try_str(info, "status"));
-        desc = g_strdup(qdict_get_try_str(info, "error-desc"));
-        qobject_unref(answer);
-    } while (g_strcmp0(seen, status) && g_strcmp0(seen, "failed") &&
-             g_strcmp0(seen, "completed") &&
-             g_get_monotonic_time() < deadline);
-    g_test_message("%s: migration: %s, %s", vm->name, seen, desc ?: "-");
-    g_assert_cmpstr(seen, ==, status);
-    return g_steal_pointer(&desc);
-}
-
-static void device_writes(Migration *migration, uint64_t address,
-                          uint8_t pattern)
-{
-    uint8_t page[0x1000];
-
-    memset(page, pattern, sizeof(page));
-    g_assert_cmpint(mock_dma_write(migration->source->vm->mock, address, page,
-                                   sizeof(page)), ==, 0);
-}
-
-static void assert_arrived(Migration *migration, uint64_t address,
-                           uint8_t pattern)
-{
-    VFIOUserTestVM *vm = migration->destination;
-    QTestState *qts = vm->qts;
-
-    g_free(wait_migration(vm, "completed"));
-    g_assert_cmphex(qtest_readb(qts, address), ==, pattern);
-    g_assert_cmphex(qtest_readb(qts, address + 0xfff), ==, pattern);
-}
-
 /* A server that takes 300 ms for a bitmap, and two ranges of memory */
 static void test_dirty_pipelined(const void *data)
 {
@@ -231,8 +137,8 @@ static void test_dirty_pipelined(const void *data)
     migration_start(&migration, NULL, NULL);
     mock = migration.source->vm->mock;
     mock_add_rules(mock, &slow, 1);
-    migrate(&migration, 1024 * MIB);
-    g_free(wait_migration(migration.source->vm, "completed"));
+    migration_run(&migration, 1024 * MIB);
+    g_free(migration_wait(migration.source->vm, "completed"));
     second = mock_journal_wait(mock, 0, &dirty_get, 2, 0);
     reply = mock_journal_wait(mock, mock_journal_wait(mock, 0, &dirty_get, 1,
                                                       0),
@@ -253,38 +159,6 @@ static gpointer show_shadow_ram(gpointer opaque)
     return NULL;
 }
 
-/* In pre-copy for some seconds, and past the first pass over memory */
-static void migrate_slowly(Migration *migration)
-{
-    static const MockPattern data_size =
-        MOCK_PATTERN_REGION(MOCK_REGION_READ, MOCK_REGION_MIGRATION,
-                            MOCK_MIG_DATA_SIZE);
-    Mock *mock = migration->source->vm->mock;
-
-    migrate(migration, 1 * MIB);
-    g_assert_cmpint(mock_journal_wait(mock, 0, &data_size, 2,
-                                      VFIO_USER_TEST_DEADLINE_MS), >=, 0);
-}
-
-static void config_init_slow(MockConfig *mock)
-{
-    mock_config_init(mock);
-    mock->precopy_rounds = 40;
-    mock->precopy_round_size = 64 * 1024;
-    mock->precopy_pending = 1ull << 40;
-    mock->migration_size = mock->precopy_rounds * mock->precopy_round_size +
-                           64 * 1024;
-}
-
-static void finish(Migration *migration)
-{
-    VFIOUserTestVM *vm = migration->source->vm;
-
-    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-parameters', 'arguments':"
-                       " {'max-bandwidth': 1073741824}}");
-    g_free(wait_migration(vm, "completed"));
-}
-
 /*
  * The device writes a page when the unmap has arrived, and no bitmap is asked
  * for any more: the unmap itself has to bring it.
@@ -300,18 +174,18 @@ static void test_dirty_unmap(const void *data)
     GThread *thread;
     Mock *mock;
 
-    config_init_slow(&config);
+    migration_slow_device(&config);
     migration_start(&migration, &config, NULL);
     mock = migration.source->vm->mock;
-    migrate_slowly(&migration);
+    migration_run_slowly(&migration);
     mock_add_rules(mock, &hold, 1);
     thread = g_thread_new("guest", show_shadow_ram, migration.source);
     g_assert_true(mock_wait_held(mock, 1, VFIO_USER_TEST_DEADLINE_MS));
-    device_writes(&migration, LOW_PAGE, 0xc1);
+    migration_device_writes(&migration, LOW_PAGE, 0xc1);
     g_assert_cmpuint(mock_release(mock), ==, 1);
     g_thread_join(thread);
-    finish(&migration);
-    assert_arrived(&migration, LOW_PAGE, 0xc1);
+    migration_finish(&migration);
+    migration_assert_arrived(&migration, LOW_PAGE, 0xc1);
     migration_end(&migration);
 }
 
@@ -326,18 +200,18 @@ static void test_dirty_unmap_stopped(const void *data)
     MockConfig config;
     Mock *mock;
 
-    config_init_slow(&config);
+    migration_slow_device(&config);
     migration_start(&migration, &config,
                     "x-pre-copy-dirty-page-tracking=off");
     mock = migration.source->vm->mock;
-    migrate_slowly(&migration);
-    device_writes(&migration, LOW_PAGE, 0xc2);
+    migration_run_slowly(&migration);
+    migration_device_writes(&migration, LOW_PAGE, 0xc2);
     vfio_user_test_qmp(migration.source->vm, "{'execute': 'stop'}");
     show_shadow_ram(migration.source);
-    finish(&migration);
+    migration_finish(&migration);
     g_assert_cmpuint(mock_journal_count(mock, migration.source->vm->mark,
                                         &unmap), ==, 0);
-    assert_arrived(&migration, LOW_PAGE, 0xc2);
+    migration_assert_arrived(&migration, LOW_PAGE, 0xc2);
     migration_end(&migration);
 }
 
@@ -351,8 +225,8 @@ static void test_dirty_too_large(const void *data)
     mock_config_init(&config);
     config.max_data_xfer_size = 4096;
     migration_start(&migration, &config, NULL);
-    migrate(&migration, 1024 * MIB);
-    desc = wait_migration(migration.source->vm, "failed");
+    migration_run(&migration, 1024 * MIB);
+    desc = migration_wait(migration.source->vm, "failed");
     g_assert_nonnull(desc);
     g_assert_nonnull(strstr(desc, "dev0: memory at 0x100000, size 0x7f00000, "
                             "is too large for the server's dirty log "
@@ -372,8 +246,8 @@ static void test_dirty_short(const void *data)
 
     migration_start(&migration, NULL, NULL);
     mock_add_rules(migration.source->vm->mock, &truncate, 1);
-    migrate(&migration, 1024 * MIB);
-    desc = wait_migration(migration.source->vm, "failed");
+    migration_run(&migration, 1024 * MIB);
+    desc = migration_wait(migration.source->vm, "failed");
     g_assert_nonnull(desc);
     g_assert_nonnull(strstr(desc, "DIRTY_PAGES"));
     migration_end_failed(&migration);
