@@ -18,6 +18,7 @@ int main(int argc, char **argv)
     vfio_user_test_add_dirty();
     vfio_user_test_add_dma();
     vfio_user_test_add_fault();
+    vfio_user_test_add_iommu();
     vfio_user_test_add_irqfd();
     vfio_user_test_add_late();
     vfio_user_test_add_life();

@@ -190,11 +190,11 @@ static void vm_start_qemu(VFIOUserTestVM *vm,
                g_strdup("");
     vm->qts = qtest_initf("-machine %s,memory-backend=ram -m %uM -object "
                           "memory-backend-memfd,share=%s,id=ram,size=%u "
-                          "-nodefaults -pidfile %s %s %s %s %s %s",
+                          "-nodefaults -pidfile %s %s %s %s %s %s %s",
                           config->machine ?: "q35", ram_size / (1024 * 1024),
                           config->private_ram ? "off" : "on", ram_size,
-                          vm->pid_path, device, incoming,
-                          config->options ?: "", kvm, errors ?: "");
+                          vm->pid_path, config->early_options ?: "", device,
+                          incoming, config->options ?: "", kvm, errors ?: "");
     if (config->kvm) {
         vfio_user_test_end_kvm();
     }

@@ -43,6 +43,7 @@ typedef struct VFIOUserTestVMConfig {
     const char *machine;        /* Optional: NULL takes "q35" */
     const char *device;         /* Optional: properties, "a=1,b=2" */
     const char *options;        /* Optional: for QEMU's command line */
+    const char *early_options;  /* Optional: the same, before the device */
     unsigned ram_size;          /* Optional: 0 takes VFIO_USER_TEST_RAM_SIZE */
     bool incoming;              /* Optional: wait for a migration */
     bool no_device;             /* Optional: without -device */
@@ -292,6 +293,7 @@ void vfio_user_test_add_device(void);
 void vfio_user_test_add_dirty(void);
 void vfio_user_test_add_dma(void);
 void vfio_user_test_add_fault(void);
+void vfio_user_test_add_iommu(void);
 void vfio_user_test_add_irqfd(void);
 void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);

@@ -10,6 +10,7 @@
 
 #define MIB (1024 * 1024)
 #define PAGE 0x1000
+#define DMA_MAP_WRITE 2
 
 void migration_start_vms(Migration *migration,
                          const VFIOUserTestVMConfig *config)
@@ -133,4 +134,56 @@ void migration_finish(Migration *migration)
     vfio_user_test_qmp(vm, "{'execute': 'migrate-set-parameters', 'arguments':"
                        " {'max-bandwidth': 1073741824}}");
     g_free(migration_wait(vm, "completed"));
+}
+
+/* Of each address that is mapped, the size, and whether it was asked for */
+typedef struct Logged {
+    uint64_t size;
+    bool can_write;
+    bool asked;
+} Logged;
+
+static void follow_mapping(GHashTable *mappings, const MockEntry *entry)
+{
+    Logged *logged;
+
+    if (entry->command == MOCK_DMA_UNMAP) {
+        g_hash_table_remove(mappings, &entry->offset);
+    } else if (entry->command == MOCK_DMA_MAP) {
+        logged = g_new0(Logged, 1);
+        logged->size = entry->count;
+        logged->can_write = entry->value & DMA_MAP_WRITE && entry->fds;
+        g_hash_table_replace(mappings,
+                             g_memdup2(&entry->offset, sizeof(uint64_t)),
+                             logged);
+    } else if (entry->command == MOCK_DIRTY_PAGES && entry->has_offset) {
+        logged = g_hash_table_lookup(mappings, &entry->offset);
+        g_assert_nonnull(logged);
+        g_assert_cmphex(entry->count, ==, logged->size);
+        g_assert_true(logged->can_write);
+        logged->asked = true;
+    }
+}
+
+void migration_assert_queries(Migration *migration)
+{
+    g_autoptr(GHashTable) mappings = NULL;
+    GHashTableIter iter;
+    MockEntry entry;
+    gpointer value;
+    unsigned i;
+
+    mappings = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                     g_free);
+    for (i = 0; mock_journal_get(migration->source->vm->mock, i, &entry);
+         i++) {
+        if (entry.direction == MOCK_C2S && entry.type == MOCK_TYPE_COMMAND) {
+            follow_mapping(mappings, &entry);
+        }
+    }
+    g_hash_table_iter_init(&iter, mappings);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        g_assert_cmpint(((Logged *)value)->asked, ==,
+                        ((Logged *)value)->can_write);
+    }
 }

@@ -58,4 +58,10 @@ void migration_device_writes(Migration *migration, uint64_t iova,
 void migration_assert_arrived(Migration *migration, uint64_t address,
                               uint8_t pattern);
 
+/*
+ * Each mapping was asked for its bitmap exactly as it was mapped, if the server
+ * can write to it by itself; and nothing else was.
+ */
+void migration_assert_queries(Migration *migration);
+
 #endif /* TESTS_QTEST_VFIO_USER_STEPS_H */
