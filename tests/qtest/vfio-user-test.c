@@ -27,6 +27,7 @@ int main(int argc, char **argv)
     vfio_user_test_add_property();
     vfio_user_test_add_scenarios();
     vfio_user_test_add_stream();
+    vfio_user_test_add_virtio_mem();
 
     status = g_test_run();
     vfio_user_test_write_scenarios();

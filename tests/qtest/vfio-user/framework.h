@@ -302,6 +302,7 @@ void vfio_user_test_add_operator(void);
 void vfio_user_test_add_property(void);
 void vfio_user_test_add_scenarios(void);
 void vfio_user_test_add_stream(void);
+void vfio_user_test_add_virtio_mem(void);
 
 /*
  * When all tests have run: write the table of what servers were told in each
