@@ -22,6 +22,7 @@ int main(int argc, char **argv)
     vfio_user_test_add_irqfd();
     vfio_user_test_add_late();
     vfio_user_test_add_life();
+    vfio_user_test_add_many();
     vfio_user_test_add_migration();
     vfio_user_test_add_operator();
     vfio_user_test_add_property();

@@ -281,6 +281,13 @@ typedef struct VFIOUserMigrationTest {
  */
 QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status);
 
+/*
+ * Migrate, and wait until the guest runs at @destination. Returns how many bytes
+ * of device data query-migrate has counted.
+ */
+int64_t vfio_user_test_migrate_to(VFIOUserTestVM *source,
+                                  VFIOUserTestVM *destination);
+
 /* query-migrate's error-desc must contain @text. */
 void vfio_user_test_assert_error_desc(VFIOUserTestVM *vm, const char *text);
 
@@ -297,6 +304,7 @@ void vfio_user_test_add_iommu(void);
 void vfio_user_test_add_irqfd(void);
 void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);
+void vfio_user_test_add_many(void);
 void vfio_user_test_add_migration(void);
 void vfio_user_test_add_operator(void);
 void vfio_user_test_add_property(void);

@@ -1,6 +1,6 @@
 /*
- * The life of devices: plugged and unplugged, many at once, with servers that
- * come late or go early, through sleep, and migrated again and again.
+ * The life of a device: plugged and unplugged, with servers that come late or go
+ * early, through sleep, and migrated again and again.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,8 +14,6 @@
 #include "qemu/cutils.h"
 #include "standard-headers/linux/pci_regs.h"
 
-#define FIRST_SLOT 6
-#define MOST_DEVICES 8
 #define WARM_UP 10
 
 /* Ports of the ACPI specification for PCI hot plug, as q35 has them */
@@ -223,153 +221,6 @@ static void test_life_sleep(const void *data)
     qpci_free_pc(bus);
 }
 
-/* --- many devices --- */
-
-/* Servers of further devices, "dev1" and on, each with data of its own */
-typedef struct Further {
-    char *dir;
-    unsigned number;
-    Mock *mocks[MOST_DEVICES];
-    char *options;
-} Further;
-
-static void further_config(MockConfig *mock, unsigned seed)
-{
-    mock_config_init(mock);
-    mock->precopy_rounds = 2;
-    mock->precopy_round_size = 32 * 1024;
-    mock->migration_size = (300 + seed) * 1024;
-    mock->seed = seed;
-}
-
-static Further *further_new(unsigned number, bool incoming)
-{
-    Further *further = g_new0(Further, 1);
-    g_autoptr(GString) options = g_string_new("");
-    unsigned i;
-
-    further->dir = g_dir_make_tmp("vfio-user-test-XXXXXX", NULL);
-    g_assert_nonnull(further->dir);
-    further->number = number;
-    for (i = 0; i < number; i++) {
-        g_autofree char *name = g_strdup_printf("%u", i);
-        g_autofree char *path = g_build_filename(further->dir, name, NULL);
-        g_autoptr(GError) error = NULL;
-        MockConfig mock;
-
-        further_config(&mock, 10 + i + incoming * 100);
-        further->mocks[i] = mock_new(&mock, &error);
-        g_assert_no_error(error);
-        mock_start(further->mocks[i], path, &error);
-        g_assert_no_error(error);
-        g_string_append_printf(options, " -device vfio-user-pci,id=dev%u,"
-                               "addr=%x.0,socket=%s", i + 1, FIRST_SLOT + i,
-                               path);
-    }
-    further->options = g_string_free(g_steal_pointer(&options), false);
-    return further;
-}
-
-static void further_free(Further *further)
-{
-    unsigned i;
-
-    for (i = 0; i < further->number; i++) {
-        mock_free(further->mocks[i]);
-    }
-    g_assert_cmpint(rmdir(further->dir), ==, 0);
-    g_free(further->dir);
-    g_free(further->options);
-    g_free(further);
-}
-
-static VFIOUserTestVM *start_many(Further *further, bool incoming)
-{
-    MockConfig mock;
-    VFIOUserTestVMConfig config = {
-        .name = incoming ? "destination" : "source",
-        .mock = &mock,
-        .options = further->options,
-        .incoming = incoming,
-    };
-
-    further_config(&mock, 1 + incoming * 100);
-    return vfio_user_test_vm_new(&config);
-}
-
-static int64_t migrate_to(VFIOUserTestVM *source, VFIOUserTestVM *destination)
-{
-    g_autofree char *uri = g_strdup_printf("unix:%s",
-                                           destination->migration_path);
-    int64_t bytes;
-    QDict *info;
-
-    vfio_user_test_qmp(source, "{'execute': 'migrate',"
-                       " 'arguments': {'uri': %s}}", uri);
-    info = vfio_user_test_wait_migration(source, "completed");
-    bytes = qdict_get_int(qdict_get_qdict(info, "vfio"), "transferred");
-    qobject_unref(info);
-    /* it comes before the devices are told */
-    qtest_qmp_eventwait(destination->qts, "RESUME");
-    vfio_user_test_settle(destination);
-    vfio_user_test_settle(source);
-    return bytes;
-}
-
-/* Was device data read before the guest stopped? */
-static void assert_precopied(Mock *mock)
-{
-    MockPattern stop = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY);
-    MockPattern chunk = MOCK_PATTERN_DATA(MOCK_REGION_READ);
-    int stopped = mock_journal_wait(mock, 0, &stop, 1, 0);
-    int first = mock_journal_wait(mock, 0, &chunk, 1, 0);
-
-    g_assert_cmpint(first, >=, 0);
-    g_assert_cmpint(first, <, stopped);
-}
-
-/*
- * Every device has its turn in pre-copy, though the first always has more to
- * give, and the bytes that are shown are those of this migration.
- */
-static void test_life_migrate_many(const void *data)
-{
-    unsigned number = GPOINTER_TO_UINT(data), i;
-    Further *here = further_new(number, false);
-    Further *there = further_new(number, true);
-    Further *beyond = further_new(number, false);
-    VFIOUserTestVM *first = start_many(here, false);
-    VFIOUserTestVM *second = start_many(there, true);
-    VFIOUserTestVM *third = start_many(beyond, true);
-    uint64_t bytes;
-
-    bytes = migrate_to(first, second);
-    for (i = 0; i < number; i++) {
-        bytes -= vfio_user_test_assert_moved(here->mocks[i],
-                                             there->mocks[i]);
-        assert_precopied(here->mocks[i]);
-    }
-    g_assert_cmpuint(bytes, ==,
-                     vfio_user_test_assert_moved(first->mock, second->mock));
-    vfio_user_test_assert_states(first, "W3 W2 W0");
-    vfio_user_test_assert_states(second, "W4 W1");
-    vfio_user_test_vm_free(first);
-
-    bytes = migrate_to(second, third);
-    for (i = 0; i < number; i++) {
-        bytes -= vfio_user_test_assert_moved(there->mocks[i],
-                                             beyond->mocks[i]);
-    }
-    g_assert_cmpuint(bytes, ==,
-                     vfio_user_test_assert_moved(second->mock, third->mock));
-    vfio_user_test_assert_status(third, "running");
-    vfio_user_test_vm_free(second);
-    vfio_user_test_vm_free(third);
-    further_free(here);
-    further_free(there);
-    further_free(beyond);
-}
-
 #define PLAIN_OPTIONS "-device virtio-net-pci"
 
 static VFIOUserTestVM *start_plain(const char *name, bool incoming,
@@ -412,7 +263,7 @@ static void test_life_migrate_intx(const void *data)
     bar = qpci_iomap(device, 0, NULL);
     g_assert_cmpint(mock_raise_irq(source->mock, MOCK_IRQ_INTX, 0), ==, 0);
     vfio_user_test_settle(source);
-    migrate_to(source, destination);
+    vfio_user_test_migrate_to(source, destination);
     from = mock_journal_length(destination->mock);
     g_assert_cmpuint(mock_journal_count(destination->mock, from, &unmask), ==,
                      0);
@@ -438,7 +289,7 @@ static void test_life_migrate_100_times(const void *data)
         VFIOUserTestVM *destination = start_plain("destination", true, false);
         Holdings new = holdings(destination);
 
-        migrate_to(source, destination);
+        vfio_user_test_migrate_to(source, destination);
         vfio_user_test_assert_moved(source->mock, destination->mock);
         vfio_user_test_assert_status(destination, "running");
         g_assert_cmpuint(holdings(destination).threads, <=, new.threads);
@@ -471,7 +322,7 @@ static void test_life_to_and_fro_100_times(const void *data)
         VFIOUserTestVM *from = i % 2 ? second : first;
         VFIOUserTestVM *to = i % 2 ? first : second;
 
-        migrate_to(from, to);
+        vfio_user_test_migrate_to(from, to);
         vfio_user_test_assert_moved(from->mock, to->mock);
         vfio_user_test_assert_status(to, "running");
         vfio_user_test_vm_quit(from);
@@ -497,8 +348,6 @@ static const struct {
     { "unplug-without-server", test_life_unplug_without_server },
     { "late-version", test_life_late_version },
     { "sleep", test_life_sleep },
-    { "migrate-2-devices", test_life_migrate_many, 1 },
-    { "migrate-8-devices", test_life_migrate_many, 7 },
     { "migrate-intx", test_life_migrate_intx },
     { "migrate-100-times", test_life_migrate_100_times },
     { "to-and-fro-100-times", test_life_to_and_fro_100_times },

@@ -208,6 +208,26 @@ QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status)
     }
 }
 
+int64_t vfio_user_test_migrate_to(VFIOUserTestVM *source,
+                                  VFIOUserTestVM *destination)
+{
+    g_autofree char *uri = g_strdup_printf("unix:%s",
+                                           destination->migration_path);
+    int64_t bytes;
+    QDict *info;
+
+    vfio_user_test_qmp(source, "{'execute': 'migrate',"
+                       " 'arguments': {'uri': %s}}", uri);
+    info = vfio_user_test_wait_migration(source, "completed");
+    bytes = qdict_get_int(qdict_get_qdict(info, "vfio"), "transferred");
+    qobject_unref(info);
+    /* it comes before the devices are told */
+    qtest_qmp_eventwait(destination->qts, "RESUME");
+    vfio_user_test_settle(destination);
+    vfio_user_test_settle(source);
+    return bytes;
+}
+
 void vfio_user_test_assert_error_desc(VFIOUserTestVM *vm, const char *text)
 {
     QDict *answer = qtest_qmp(vm->qts, "{'execute': 'query-migrate'}");

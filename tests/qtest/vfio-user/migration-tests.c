@@ -316,6 +316,44 @@ static const VFIOUserMigrationTest source_refuses_stop = {
     .error = "dev0: device_state",
 };
 
+/* --- several messages under way --- */
+
+/* One piece is held back, and the next one has been asked for. */
+static void next_piece_is_asked_for(VFIOUserTestPair *pair)
+{
+    MockPattern next = PATTERN_DATA(MOCK_REGION_READ, 512 * KIB);
+
+    g_assert_cmpint(mock_journal_wait(pair->source->mock, pair->source->mark,
+                                      &next, 1, VFIO_USER_TEST_DEADLINE_MS),
+                    >=, 0);
+}
+
+/* The destination has the first piece of the two: half a MiB is under way. */
+static void others_are_told(VFIOUserTestPair *pair)
+{
+    Mock *mock = pair->destination->mock;
+    MockPattern write = PATTERN_DATA(MOCK_REGION_WRITE, 32 * KIB);
+
+    g_assert_true(mock_wait_held(mock, 1, VFIO_USER_TEST_DEADLINE_MS));
+    g_assert_cmpint(mock_journal_wait(mock, pair->destination->mark, &write,
+                                      6 + 16, VFIO_USER_TEST_DEADLINE_MS),
+                    >=, 0);
+    g_assert_cmpuint(mock_release(mock), ==, 1);
+}
+
+static const VFIOUserMigrationTest data_pipelined = {
+    .moments = {
+        { .where = PATTERN_DATA(MOCK_REGION_READ, MIB), .nth = 1,
+          .act = next_piece_is_asked_for },
+        { .where = PATTERN_DATA(MOCK_REGION_READ, 512 * KIB), .nth = 1,
+          .act = others_are_told },
+    },
+    .destination_rule = { .where = PATTERN_DATA(MOCK_REGION_WRITE, 32 * KIB),
+                          .nth = 7, .action = MOCK_ACTION_HOLD },
+    .source_states = "W3 W2 W0",
+    .destination_states = "W4 W1",
+};
+
 /* --- no migration at all --- */
 
 static void test_migration_cold_boot(const void *data)
@@ -375,6 +413,7 @@ static const struct {
     const VFIOUserMigrationTest *test;
 } migration_tests[] = {
     { "precopy", &precopy },
+    { "pipelined", &data_pipelined },
     { "precopy/mapped", &precopy_mapped },
     { "precopy/uncached", &precopy_uncached },
     { "precopy/strict", &precopy_strict },
