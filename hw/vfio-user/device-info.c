@@ -107,41 +107,59 @@ static void vfio_user_info_take_fds(VFIOUserRegion *region, VFIOUserMsg *reply)
     region->num_fds = i;
 }
 
-/* Twice at most: the first answer may say that the description is longer. */
-static bool vfio_user_info_get_region(VFIOUserDevice *device, uint32_t index,
+/* What one region or one type of interrupt is asked with */
+typedef struct VFIOUserInfoQuery {
+    VFIOUserCall call;
+    union {
+        VFIOUserRegionInfo region;
+        VFIOUserIRQInfo irq;
+    } head;
+} VFIOUserInfoQuery;
+
+static bool vfio_user_info_ask_region(VFIOUserDevice *device, uint32_t index,
+                                      uint32_t argsz, VFIOUserInfoQuery *query,
                                       Error **errp)
+{
+    query->call = (VFIOUserCall) {
+        .command = VFIO_USER_DEVICE_GET_REGION_INFO,
+        .deadline = VFIO_USER_DEADLINE_MAP,
+        .head = &query->head,
+        .head_size = sizeof(query->head.region),
+        .max_reply = argsz,
+        .max_reply_fds = VFIO_USER_MAX_FDS,
+    };
+    vfio_user_wire_put_region_info(&query->head.region, index, argsz);
+    return !vfio_user_session_send(device->session, &query->call, errp);
+}
+
+/* Twice at most: the first answer may say that the description is longer. */
+static bool vfio_user_info_take_region(VFIOUserDevice *device, uint32_t index,
+                                       VFIOUserInfoQuery *query, Error **errp)
 {
     VFIOUserRegion *region = &device->regions[index];
     uint32_t argsz = sizeof(VFIOUserRegionInfo);
+    VFIOUserCall *call = &query->call;
     int attempt;
 
     for (attempt = 0; attempt < 2; attempt++) {
-        VFIOUserRegionInfo info;
-        VFIOUserCall call = {
-            .command = VFIO_USER_DEVICE_GET_REGION_INFO,
-            .deadline = VFIO_USER_DEADLINE_MAP,
-            .head = &info,
-            .head_size = sizeof(info),
-            .max_reply = argsz,
-            .max_reply_fds = VFIO_USER_MAX_FDS,
-        };
         g_autoptr(VFIOUserMsg) reply = NULL;
         int ret;
 
-        vfio_user_wire_put_region_info(&info, index, argsz);
-        reply = vfio_user_info_ask(device, &call, &ret, errp);
-        if (!reply) {
-            error_prepend(errp, "region %u: ", index);
+        if (attempt && !vfio_user_info_ask_region(device, index, argsz, query,
+                                                  errp)) {
             return false;
         }
-        if (!vfio_user_wire_get_region_info(vfio_user_call_payload(&call),
-                                            vfio_user_call_payload_size(&call),
+        ret = vfio_user_session_wait(device->session, call, errp);
+        reply = call->reply;
+        if (ret) {
+            return false;
+        }
+        if (!vfio_user_wire_get_region_info(vfio_user_call_payload(call),
+                                            vfio_user_call_payload_size(call),
                                             index, argsz,
                                             qemu_real_host_page_size(),
                                             &region->desc, errp)) {
-            error_prepend(errp, "region %u: ", index);
-            vfio_user_device_protocol_error(device, call.command,
-                                             errp);
+            vfio_user_device_protocol_error(device, call->command, errp);
             return false;
         }
         if (region->desc.complete) {
@@ -150,7 +168,7 @@ static bool vfio_user_info_get_region(VFIOUserDevice *device, uint32_t index,
         }
         argsz = region->desc.argsz;
     }
-    error_setg(errp, "region %u: description grows while it is read", index);
+    error_setg(errp, "description grows while it is read");
     return false;
 }
 
@@ -210,62 +228,113 @@ static void vfio_user_info_settle_region(VFIOUserRegion *region)
     }
 }
 
-static bool vfio_user_info_get_irq(VFIOUserDevice *device, uint32_t index,
-                                   Error **errp)
+static bool vfio_user_info_ask_irq(VFIOUserDevice *device, uint32_t index,
+                                   VFIOUserInfoQuery *query, Error **errp)
 {
-    VFIOUserIRQInfo info;
-    VFIOUserCall call = {
+    query->call = (VFIOUserCall) {
         .command = VFIO_USER_DEVICE_GET_IRQ_INFO,
         .deadline = VFIO_USER_DEADLINE_MAP,
-        .head = &info,
-        .head_size = sizeof(info),
-        .max_reply = sizeof(info),
+        .head = &query->head,
+        .head_size = sizeof(query->head.irq),
+        .max_reply = sizeof(query->head.irq),
     };
-    g_autoptr(VFIOUserMsg) reply = NULL;
-    int ret;
+    vfio_user_wire_put_irq_info(&query->head.irq, index);
+    return !vfio_user_session_send(device->session, &query->call, errp);
+}
 
-    vfio_user_wire_put_irq_info(&info, index);
-    reply = vfio_user_info_ask(device, &call, &ret, errp);
-    if (!reply) {
-        error_prepend(errp, "interrupt type %u: ", index);
+static bool vfio_user_info_take_irq(VFIOUserDevice *device, uint32_t index,
+                                    VFIOUserInfoQuery *query, Error **errp)
+{
+    VFIOUserCall *call = &query->call;
+    int ret = vfio_user_session_wait(device->session, call, errp);
+    g_autoptr(VFIOUserMsg) reply = call->reply;
+
+    if (ret) {
         return false;
     }
-    if (!vfio_user_wire_get_irq_info(vfio_user_call_payload(&call),
-                                     vfio_user_call_payload_size(&call), index,
+    if (!vfio_user_wire_get_irq_info(vfio_user_call_payload(call),
+                                     vfio_user_call_payload_size(call), index,
                                      &device->irqs[index], errp)) {
-        error_prepend(errp, "interrupt type %u: ", index);
-        vfio_user_device_protocol_error(device, call.command, errp);
+        vfio_user_device_protocol_error(device, call->command, errp);
         return false;
     }
     return true;
 }
 
-static bool vfio_user_info_get_parts(VFIOUserDevice *device,
-                                     VFIODevice *vbasedev, Error **errp)
+/* Part @i: a region, or behind them a type of interrupt */
+static bool vfio_user_info_ask_part(VFIOUserDevice *device, uint32_t i,
+                                    VFIOUserInfoQuery *query, Error **errp)
 {
-    uint32_t i;
+    uint32_t regions = device->num_regions;
+
+    return i < regions ?
+           vfio_user_info_ask_region(device, i, sizeof(VFIOUserRegionInfo),
+                                     query, errp) :
+           vfio_user_info_ask_irq(device, i - regions, query, errp);
+}
+
+static bool vfio_user_info_take_part(VFIOUserDevice *device, const char *name,
+                                     uint32_t i, VFIOUserInfoQuery *query,
+                                     Error **errp)
+{
+    ERRP_GUARD();
+    uint32_t irq = i - device->num_regions;
+    VFIOUserRegion *region;
+
+    if (i >= device->num_regions) {
+        if (!vfio_user_info_take_irq(device, irq, query, errp)) {
+            error_prepend(errp, "interrupt type %u: ", irq);
+            return false;
+        }
+        trace_vfio_user_get_irq_info(name, irq, device->irqs[irq].flags,
+                                     device->irqs[irq].count);
+        return true;
+    }
+    if (!vfio_user_info_take_region(device, i, query, errp)) {
+        error_prepend(errp, "region %u: ", i);
+        return false;
+    }
+    if (!vfio_user_info_check_region(device, i, errp)) {
+        return false;
+    }
+    region = &device->regions[i];
+    vfio_user_info_settle_region(region);
+    trace_vfio_user_get_region_info(name, i, region->desc.flags,
+                                    region->desc.size, region->num_fds);
+    return true;
+}
+
+/* All are asked about at once; after a failure the answers only go. */
+static bool vfio_user_info_get_parts(VFIOUserDevice *device, const char *name,
+                                     Error **errp)
+{
+    uint32_t parts = device->num_regions + device->num_irqs;
+    uint32_t window = vfio_user_session_window(device->session);
+    g_autofree VFIOUserInfoQuery *queries = g_new0(VFIOUserInfoQuery, window);
+    uint32_t asked = 0, taken = 0;
+    bool ok = true;
 
     device->regions = g_new0(VFIOUserRegion, device->num_regions);
-    for (i = 0; i < device->num_regions; i++) {
-        VFIOUserRegion *region = &device->regions[i];
-
-        if (!vfio_user_info_get_region(device, i, errp) ||
-            !vfio_user_info_check_region(device, i, errp)) {
-            return false;
-        }
-        vfio_user_info_settle_region(region);
-        trace_vfio_user_get_region_info(vbasedev->name, i, region->desc.flags,
-                                        region->desc.size, region->num_fds);
-    }
     device->irqs = g_new0(VFIOUserIRQDesc, device->num_irqs);
-    for (i = 0; i < device->num_irqs; i++) {
-        if (!vfio_user_info_get_irq(device, i, errp)) {
-            return false;
+    while ((ok && asked < parts) || taken < asked) {
+        VFIOUserInfoQuery *query;
+
+        if (ok && asked < parts && asked - taken < window) {
+            ok = vfio_user_info_ask_part(device, asked,
+                                         &queries[asked % window], errp);
+            asked += ok;
+            continue;
         }
-        trace_vfio_user_get_irq_info(vbasedev->name, i, device->irqs[i].flags,
-                                     device->irqs[i].count);
+        query = &queries[taken % window];
+        if (ok) {
+            ok = vfio_user_info_take_part(device, name, taken, query, errp);
+        } else {
+            vfio_user_session_wait(device->session, &query->call, NULL);
+            vfio_user_msg_free(query->call.reply);
+        }
+        taken++;
     }
-    return true;
+    return ok;
 }
 
 bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
@@ -297,7 +366,7 @@ bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
             return false;
         }
     }
-    return vfio_user_info_get_parts(device, vbasedev, errp);
+    return vfio_user_info_get_parts(device, vbasedev->name, errp);
 }
 
 void vfio_user_device_cleanup(VFIOUserDevice *device)
