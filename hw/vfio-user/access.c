@@ -6,14 +6,18 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "device-internal.h"
 
 /*
  * Messages with device data under way, so that neither side waits for the
- * other at each.  What is read may be of 1 MiB each, and is kept in memory.
+ * other at each.  Of reads, which may be of 1 MiB, there are fewer:
+ * VFIO_USER_DATA_READS.
  */
 #define DATA_UNDER_WAY 16
-#define READS_UNDER_WAY 2
+
+/* Nor is there use in more bytes of writes than sockets hold. */
+#define WRITE_BYTES_UNDER_WAY (512 * KiB)
 
 /* One message, from begin to end */
 typedef struct VFIOUserAccess {
@@ -65,12 +69,18 @@ static void vfio_user_access_init(VFIOUserAccess *access,
                                  count);
 }
 
+/* *@spare is for the reply, if it has room; NULL where there is none. */
 static int vfio_user_access_begin_read(VFIOUserDevice *device,
                                        const VFIOUserRegion *region,
                                        uint64_t offset, uint32_t count,
-                                       VFIOUserAccess *access, Error **errp)
+                                       void **spare, VFIOUserAccess *access,
+                                       Error **errp)
 {
     vfio_user_access_init(access, region, offset, count, false);
+    if (spare && *spare) {
+        access->call.spare = g_steal_pointer(spare);
+        access->call.spare_size = device->spare_size;
+    }
     return vfio_user_session_send(device->session, &access->call, errp);
 }
 
@@ -146,7 +156,7 @@ static int vfio_user_access_read(VFIOUserDevice *device,
 {
     VFIOUserAccess access;
     const uint8_t *got;
-    int ret = vfio_user_access_begin_read(device, region, offset, count,
+    int ret = vfio_user_access_begin_read(device, region, offset, count, NULL,
                                           &access, errp);
 
     if (!ret) {
@@ -236,8 +246,11 @@ ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
     if (!region) {
         return vfio_user_device_errno(-EINVAL);
     }
-    if (region->migration && !offset && device->settle_dma) {
-        device->settle_dma(vbasedev);
+    if (region->migration && !offset) {
+        vfio_user_device_drop_spares(device);
+        if (device->settle_dma) {
+            device->settle_dma(vbasedev);
+        }
     }
     for (done = 0; done < size; done += piece) {
         Error *err = NULL;
@@ -262,6 +275,32 @@ ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
  * Device data
  */
 
+void vfio_user_device_drop_spares(VFIOUserDevice *device)
+{
+    int i;
+
+    for (i = 0; i < VFIO_USER_DATA_READS; i++) {
+        g_clear_pointer(&device->spares[i], g_free);
+    }
+}
+
+/* Pages that are there already, where new ones would cost as much as a copy */
+static void vfio_user_device_make_spares(VFIOUserDevice *device, size_t most)
+{
+    size_t size = sizeof(VFIOUserHeader) + sizeof(VFIOUserRegionRW) + most;
+    int i;
+
+    if (size > device->spare_size) {
+        vfio_user_device_drop_spares(device);
+        device->spare_size = size;
+    }
+    for (i = 0; i < VFIO_USER_DATA_READS; i++) {
+        if (!device->spares[i]) {
+            device->spares[i] = g_try_malloc(device->spare_size);
+        }
+    }
+}
+
 typedef struct VFIOUserTransfer {
     VFIOUserDevice *device;
     const VFIOUserRegion *region;
@@ -273,11 +312,13 @@ typedef struct VFIOUserTransfer {
     VFIODataSource *source;     /* of a write, */
     void *buffer;               /* with most bytes */
     void *opaque;
+    VFIOUserAccess accesses[DATA_UNDER_WAY];
 } VFIOUserTransfer;
 
 static int vfio_user_transfer_begin(VFIOUserTransfer *transfer,
-                                    VFIOUserAccess *access)
+                                    unsigned int slot)
 {
+    VFIOUserAccess *access = &transfer->accesses[slot];
     uint32_t count = MIN(transfer->left, transfer->most);
     uint64_t offset = transfer->offset;
     int ret;
@@ -286,7 +327,9 @@ static int vfio_user_transfer_begin(VFIOUserTransfer *transfer,
     transfer->left -= count;
     if (!transfer->source) {
         return vfio_user_access_begin_read(transfer->device, transfer->region,
-                                           offset, count, access, NULL);
+                                           offset, count,
+                                           &transfer->device->spares[slot],
+                                           access, NULL);
     }
     ret = transfer->source(transfer->opaque, transfer->buffer, count);
     return ret ?: vfio_user_access_begin_write(transfer->device,
@@ -295,8 +338,9 @@ static int vfio_user_transfer_begin(VFIOUserTransfer *transfer,
 }
 
 static int vfio_user_transfer_end(VFIOUserTransfer *transfer,
-                                  VFIOUserAccess *access)
+                                  unsigned int slot)
 {
+    VFIOUserAccess *access = &transfer->accesses[slot];
     const uint8_t *data;
     int ret;
 
@@ -309,29 +353,46 @@ static int vfio_user_transfer_end(VFIOUserTransfer *transfer,
     return ret ?: transfer->sink(transfer->opaque, data, access->count);
 }
 
+/* The access is over, and its memory is spare again. */
+static void vfio_user_transfer_free(VFIOUserTransfer *transfer,
+                                    unsigned int slot)
+{
+    VFIOUserAccess *access = &transfer->accesses[slot];
+    VFIOUserMsg *reply = access->call.reply;
+
+    if (access->call.spare) {
+        transfer->device->spares[slot] = access->call.spare;
+    } else if (access->call.spare_size && reply) {
+        transfer->device->spares[slot] = g_steal_pointer(&reply->data);
+    }
+    vfio_user_access_free(access);
+}
+
 /* After a failure nothing is sent any more, but every answer waited for. */
 static int vfio_user_transfer_run(VFIOUserTransfer *transfer)
 {
-    VFIOUserAccess accesses[DATA_UNDER_WAY];
-    unsigned int begun = 0, ended = 0;
+    unsigned int begun = 0, ended = 0, slot;
     int ret = 0;
 
     while ((!ret && transfer->left) || ended < begun) {
-        VFIOUserAccess *access = &accesses[begun % transfer->window];
-
         if (!ret && transfer->left && begun - ended < transfer->window) {
-            ret = vfio_user_transfer_begin(transfer, access);
-            begun += !ret;
+            slot = begun % transfer->window;
+            ret = vfio_user_transfer_begin(transfer, slot);
+            if (ret) {
+                vfio_user_transfer_free(transfer, slot);
+            } else {
+                begun++;
+            }
             continue;
         }
-        access = &accesses[ended++ % transfer->window];
+        slot = ended++ % transfer->window;
         if (ret) {
-            vfio_user_session_wait(transfer->device->session, &access->call,
-                                   NULL);
+            vfio_user_session_wait(transfer->device->session,
+                                   &transfer->accesses[slot].call, NULL);
         } else {
-            ret = vfio_user_transfer_end(transfer, access);
+            ret = vfio_user_transfer_end(transfer, slot);
         }
-        vfio_user_access_free(access);
+        vfio_user_transfer_free(transfer, slot);
     }
     return ret ? vfio_user_device_errno(ret) : 0;
 }
@@ -344,8 +405,8 @@ int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
     VFIOUserTransfer transfer = {
         .device = device,
         .left = size,
-        .most = vfio_user_session_caps(session)->max_data_xfer_size,
-        .window = MIN(vfio_user_session_window(session), READS_UNDER_WAY),
+        .most = MIN(size, vfio_user_session_caps(session)->max_data_xfer_size),
+        .window = MIN(vfio_user_session_window(session), VFIO_USER_DATA_READS),
         .sink = sink,
         .opaque = opaque,
     };
@@ -355,6 +416,7 @@ int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
     if (!transfer.region) {
         return vfio_user_device_errno(-EINVAL);
     }
+    vfio_user_device_make_spares(device, transfer.most);
     return vfio_user_transfer_run(&transfer);
 }
 
@@ -369,7 +431,8 @@ int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
         .left = size,
         .most = most,
         .window = MIN(vfio_user_session_window(device->session),
-                      DATA_UNDER_WAY),
+                      MAX(MIN(WRITE_BYTES_UNDER_WAY / MAX(most, 1),
+                              DATA_UNDER_WAY), 2)),
         .source = source,
         .buffer = buffer,
         .opaque = opaque,

@@ -389,6 +389,11 @@ static int fill(VFIOUserChannel *channel, int64_t timeout_us, Error **errp)
     return 1;
 }
 
+void vfio_user_channel_give_buffer(VFIOUserChannel *channel, void *buffer)
+{
+    channel->msg->data = buffer;
+}
+
 /* The header of the message under way is complete: make room for the rest. */
 static int begin(VFIOUserChannel *channel, Error **errp)
 {
@@ -406,7 +411,9 @@ static int begin(VFIOUserChannel *channel, Error **errp)
                         errp)) {
         return -EPROTO;
     }
-    msg->data = g_try_malloc(size);
+    if (!msg->data) {
+        msg->data = g_try_malloc(size);
+    }
     if (!msg->data) {
         error_setg(errp, "no memory for a message of %u bytes", size);
         return -EIO;

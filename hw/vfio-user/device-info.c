@@ -9,7 +9,7 @@
 #include "qemu/host-utils.h"
 #include "qemu/units.h"
 #include "hw/pci/pci.h"
-#include "hw/vfio-user/device.h"
+#include "device-internal.h"
 #include "trace.h"
 
 /* A command and its reply, both of which only the caller can make sense of */
@@ -382,6 +382,7 @@ void vfio_user_device_cleanup(VFIOUserDevice *device)
     if (device->regions) {
         vfio_user_late_irqs_replay(device, NULL);
     }
+    vfio_user_device_drop_spares(device);
     g_clear_pointer(&device->regions, g_free);
     g_clear_pointer(&device->irqs, g_free);
     device->num_regions = 0;

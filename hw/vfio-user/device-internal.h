@@ -26,6 +26,9 @@ const VFIOUserRegion *vfio_user_device_region(VFIOUserDevice *device,
                                               off_t off, size_t size,
                                               uint64_t *region_off);
 
+/* access.c: free what is kept between two chunks of device data. data_lock. */
+void vfio_user_device_drop_spares(VFIOUserDevice *device);
+
 /* access.c: slots of VFIODeviceIOOps */
 ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
                                      size_t size, void *data);

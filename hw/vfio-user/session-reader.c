@@ -87,6 +87,11 @@ static bool admit_reply(VFIOUserSession *session,
                    header->size, limit);
         return false;
     }
+    if (call->spare &&
+        sizeof(VFIOUserHeader) + header->size <= call->spare_size) {
+        vfio_user_channel_give_buffer(session->channel,
+                                      g_steal_pointer(&call->spare));
+    }
     *max_fds = MIN(call->max_reply_fds, VFIO_USER_CHANNEL_MAX_FDS);
     return true;
 }

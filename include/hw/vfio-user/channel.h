@@ -121,6 +121,12 @@ int vfio_user_channel_recv(VFIOUserChannel *channel, int64_t timeout_us,
                            VFIOUserMsg **msg, Error **errp);
 
 /*
+ * From a VFIOUserChannelAdmit only: take @buffer, from g_malloc() and with room
+ * for the message that is asked about, for that message's data.
+ */
+void vfio_user_channel_give_buffer(VFIOUserChannel *channel, void *buffer);
+
+/*
  * End the stream both ways and wake whoever waits for the socket.  Any
  * thread, any number of times, beside send and recv in other threads.
  */

@@ -25,9 +25,12 @@ typedef struct VFIOUserRegion {
 
 typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 
+/* Messages with device data that are read, under way at once */
+#define VFIO_USER_DATA_READS 2
+
 /*
- * All but @session, which has its own locks, @late_irqs, @resume_dma and
- * @settle_dma is set up by vfio_user_device_init() and does not change until
+ * All but @session, which has its own locks, @late_irqs, @spares, @resume_dma
+ * and @settle_dma is set up by vfio_user_device_init() and does not change until
  * cleanup.
  */
 typedef struct VFIOUserDevice {
@@ -51,6 +54,12 @@ typedef struct VFIOUserDevice {
     void (*settle_dma)(VFIODevice *vbasedev);
     /* the server has refused one; vfio_migration_lock_stopped() */
     bool no_unmask_eventfd;
+    /*
+     * Memory for device data, kept from one chunk to the next; the migration's
+     * data_lock
+     */
+    void *spares[VFIO_USER_DATA_READS];
+    size_t spare_size;
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;

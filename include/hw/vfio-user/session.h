@@ -153,6 +153,14 @@ typedef struct VFIOUserCall {
     size_t max_reply;               /* bytes of payload */
     size_t max_reply_fds;
 
+    /*
+     * Optional: memory from g_malloc() for a reply of up to @spare_size bytes,
+     * header included. NULL afterwards if it became the reply's, else still
+     * the caller's.
+     */
+    void *spare;
+    size_t spare_size;
+
     /* The reply, filled in on success; the caller frees it */
     VFIOUserMsg *reply;
     bool remote_error;              /* the call failed by the server's word */

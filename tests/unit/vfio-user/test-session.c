@@ -107,6 +107,41 @@ static void test_session_call(void)
     peer_stop(&peer);
 }
 
+static void script_spare(Peer *peer)
+{
+    g_autofree PeerMessage *msg = g_new(PeerMessage, 1);
+
+    peer_version(peer);
+    for (int i = 0; i < 2; i++) {
+        peer_expect(peer, 9, msg);
+        peer_reply(peer, msg, "answer", 6);
+    }
+    peer_expect_end(peer);
+}
+
+/* A reply goes where there is room for it, and only there. */
+static void test_session_spare(void)
+{
+    Peer peer = { .script = script_spare };
+    VFIOUserSession *session = peer_open(&peer);
+
+    for (size_t lack = 0; lack < 2; lack++) {
+        VFIOUserCall call = make_call(9, NULL, 0);
+        void *spare = g_malloc(sizeof(VFIOUserHeader) + 6 - lack);
+
+        call.max_reply = 6;
+        call.spare = spare;
+        call.spare_size = sizeof(VFIOUserHeader) + 6 - lack;
+        g_assert_cmpint(vfio_user_session_call(session, &call, &error_abort),
+                        ==, 0);
+        g_assert_true(call.spare == (lack ? spare : NULL));
+        g_assert_true((call.reply->data == spare) == !lack);
+        g_free(call.spare);
+        expect_reply(&call, "answer");
+    }
+    peer_stop(&peer);
+}
+
 static void script_backwards(Peer *peer)
 {
     g_autofree PeerMessage *msgs = g_new(PeerMessage, 5);
@@ -427,6 +462,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vfio-user/session/version/long",
                     test_session_version_long);
     g_test_add_func("/vfio-user/session/call", test_session_call);
+    g_test_add_func("/vfio-user/session/spare", test_session_spare);
     g_test_add_func("/vfio-user/session/replies-out-of-order",
                     test_session_replies_out_of_order);
     g_test_add_func("/vfio-user/session/remote-error",
