@@ -15,6 +15,7 @@
  * VFIO_USER_DATA_READS.
  */
 #define DATA_UNDER_WAY 16
+#define REGISTERS_UNDER_WAY 4
 
 /* Nor is there use in more bytes of writes than sockets hold. */
 #define WRITE_BYTES_UNDER_WAY (512 * KiB)
@@ -269,6 +270,51 @@ ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
         }
     }
     return size;
+}
+
+int vfio_user_device_registers_read(VFIODevice *vbasedev, const off_t *offs,
+                                    uint64_t *values, unsigned int n,
+                                    unsigned int *failed)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    unsigned int window = MIN(vfio_user_session_window(device->session),
+                              REGISTERS_UNDER_WAY);
+    VFIOUserAccess accesses[REGISTERS_UNDER_WAY];
+    unsigned int begun = 0, ended = 0;
+    const VFIOUserRegion *region = NULL;
+    uint64_t offset;
+    int ret = 0;
+
+    while ((!ret && begun < n) || ended < begun) {
+        VFIOUserAccess *access = &accesses[begun % window];
+        const uint8_t *got;
+
+        if (!ret && begun < n && begun - ended < window) {
+            region = vfio_user_device_region(device, offs[begun],
+                                             sizeof(*values), &offset);
+            ret = !region ? -EINVAL :
+                  vfio_user_access_begin_read(device, region, offset,
+                                              sizeof(*values), NULL, access,
+                                              NULL);
+            *failed = begun;
+            begun += !ret;
+            continue;
+        }
+        access = &accesses[ended % window];
+        if (ret) {
+            vfio_user_session_wait(device->session, &access->call, NULL);
+        } else {
+            ret = vfio_user_access_end_read(device, region, access, &got,
+                                            NULL);
+            *failed = ended;
+        }
+        if (!ret) {
+            memcpy(&values[ended], got, sizeof(*values));
+        }
+        ended++;
+        vfio_user_access_free(access);
+    }
+    return ret ? vfio_user_device_errno(ret) : 0;
 }
 
 /*

@@ -35,6 +35,9 @@ ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
 ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
                                       size_t size, const void *data,
                                       bool post);
+int vfio_user_device_registers_read(VFIODevice *vbasedev, const off_t *offs,
+                                    uint64_t *values, unsigned int n,
+                                    unsigned int *failed);
 int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
                                VFIODataSink *sink, void *opaque);
 int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,

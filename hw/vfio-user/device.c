@@ -197,6 +197,7 @@ const VFIODeviceIOOps vfio_user_device_io_ops = {
     .set_irqs = vfio_user_device_set_irqs,
     .region_read = vfio_user_device_region_read,
     .region_write = vfio_user_device_region_write,
+    .registers_read = vfio_user_device_registers_read,
     .data_read = vfio_user_device_data_read,
     .data_write = vfio_user_device_data_write,
     .region_mmap = vfio_user_device_region_mmap,

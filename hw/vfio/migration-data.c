@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/vfio.h>
 #include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "hw/vfio/migration-data.h"
@@ -98,6 +99,39 @@ static int data_move(DataStream *stream, off_t off, uint64_t size, bool save)
             return stream->error;
         }
     }
+    return 0;
+}
+
+int vfio_migration_next_chunk(VFIODevice *vbasedev, uint64_t *offset,
+                              uint64_t *size)
+{
+    const off_t base = vbasedev->migration->region.fd_offset;
+    const off_t offs[] = {
+        base + offsetof(struct vfio_device_migration_info, data_offset),
+        base + offsetof(struct vfio_device_migration_info, data_size),
+    };
+    const VFIODeviceIOOps *io_ops = vbasedev->io_ops;
+    uint64_t values[ARRAY_SIZE(offs)] = { };
+    unsigned int failed = 0;
+    ssize_t ret = 0;
+
+    if (io_ops->registers_read) {
+        ret = io_ops->registers_read(vbasedev, offs, values, ARRAY_SIZE(offs),
+                                     &failed);
+    } else {
+        for (unsigned int i = 0; i < ARRAY_SIZE(offs) && !ret; i++) {
+            failed = i;
+            ret = io_ops->region_read(vbasedev, offs[i], sizeof(values[i]),
+                                      &values[i]);
+            ret = ret == sizeof(values[i]) ? 0 : ret < 0 ? ret : -EINVAL;
+        }
+    }
+    if (ret) {
+        vfio_migration_fail(vbasedev, offs[failed] - base, ret, "read failed");
+        return ret;
+    }
+    *offset = values[0];
+    *size = values[1];
     return 0;
 }
 

@@ -12,6 +12,15 @@ typedef struct QEMUFile QEMUFile;
 typedef struct VFIODevice VFIODevice;
 
 /*
+ * Where the next chunk of the device's data is in its migration region, and
+ * how long; neither is checked.  Asking for the offset is what makes the
+ * device get the chunk ready.  Returns 0, or -errno with the failure reported.
+ * data_lock held.
+ */
+int vfio_migration_next_chunk(VFIODevice *vbasedev, uint64_t *offset,
+                              uint64_t *size);
+
+/*
  * Send @size bytes of the device's data at @offset of its migration region,
  * which vfio_migration_check_data() has passed, to @f, without a copy of
  * them: what is in @f goes out before this returns.  Returns 0 or -errno; a

@@ -62,6 +62,16 @@ typedef struct VFIODeviceIOOps {
                             const void *data, bool post);
 
     /*
+     * Read the @n registers of 8 bytes at @offs, all of one region, into
+     * @values: in this order, without waiting for each.  Of the first that
+     * cannot be read the index is in *@failed.  NULL: region_read() is as
+     * good.
+     */
+    int (*registers_read)(VFIODevice *vbasedev, const off_t *offs,
+                          uint64_t *values, unsigned int n,
+                          unsigned int *failed);
+
+    /*
      * Read @size bytes of a migration region's data at @off, as much at a
      * time as the backend likes, and give them to @sink in order; the device
      * may be at the next ones meanwhile.  Returns -errno also where @sink

@@ -318,6 +318,18 @@ static const VFIOUserMigrationTest source_refuses_stop = {
 
 /* --- several messages under way --- */
 
+/* The offset is held back, and the size has been asked for. */
+static void size_is_asked_for(VFIOUserTestPair *pair)
+{
+    MockPattern size = MOCK_PATTERN_REGION(MOCK_REGION_READ,
+                                           MOCK_REGION_MIGRATION,
+                                           MOCK_MIG_DATA_SIZE);
+
+    g_assert_cmpint(mock_journal_wait(pair->source->mock, pair->source->mark,
+                                      &size, 1, VFIO_USER_TEST_DEADLINE_MS),
+                    >=, 0);
+}
+
 /* One piece is held back, and the next one has been asked for. */
 static void next_piece_is_asked_for(VFIOUserTestPair *pair)
 {
@@ -343,6 +355,10 @@ static void others_are_told(VFIOUserTestPair *pair)
 
 static const VFIOUserMigrationTest data_pipelined = {
     .moments = {
+        { .where = MOCK_PATTERN_REGION(MOCK_REGION_READ,
+                                       MOCK_REGION_MIGRATION,
+                                       MOCK_MIG_DATA_OFFSET), .nth = 1,
+          .act = size_is_asked_for },
         { .where = PATTERN_DATA(MOCK_REGION_READ, MIB), .nth = 1,
           .act = next_piece_is_asked_for },
         { .where = PATTERN_DATA(MOCK_REGION_READ, 512 * KIB), .nth = 1,
