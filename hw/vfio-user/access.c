@@ -17,6 +17,9 @@
 #define DATA_UNDER_WAY 16
 #define REGISTERS_UNDER_WAY 4
 
+/* Bytes that are taken from a stream at once */
+#define BLOCK_SIZE (256 * KiB)
+
 /* Nor is there use in more bytes of writes than sockets hold. */
 #define WRITE_BYTES_UNDER_WAY (512 * KiB)
 
@@ -355,8 +358,10 @@ typedef struct VFIOUserTransfer {
     size_t most;                /* bytes of one message */
     unsigned int window;        /* messages under way */
     VFIODataSink *sink;         /* of a read; or */
-    VFIODataSource *source;     /* of a write, */
-    void *buffer;               /* with most bytes */
+    VFIODataSource *source;     /* of a write, for */
+    uint8_t *buffer;            /* bytes that are to be sent, */
+    size_t size;                /* so many at a time, */
+    size_t at;                  /* from here on */
     void *opaque;
     VFIOUserAccess accesses[DATA_UNDER_WAY];
 } VFIOUserTransfer;
@@ -377,10 +382,20 @@ static int vfio_user_transfer_begin(VFIOUserTransfer *transfer,
                                            &transfer->device->spares[slot],
                                            access, NULL);
     }
-    ret = transfer->source(transfer->opaque, transfer->buffer, count);
-    return ret ?: vfio_user_access_begin_write(transfer->device,
-                                               transfer->region, offset, count,
-                                               transfer->buffer, access, NULL);
+    if (transfer->at == transfer->size) {
+        transfer->size = MIN(transfer->size, count + transfer->left);
+        transfer->at = 0;
+        ret = transfer->source(transfer->opaque, transfer->buffer,
+                               transfer->size);
+        if (ret) {
+            return ret;
+        }
+    }
+    transfer->at += count;
+    return vfio_user_access_begin_write(transfer->device, transfer->region,
+                                        offset, count,
+                                        transfer->buffer + transfer->at -
+                                        count, access, NULL);
 }
 
 static int vfio_user_transfer_end(VFIOUserTransfer *transfer,
@@ -471,7 +486,9 @@ int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
     size_t most = MIN(size, device->max_write);
-    g_autofree void *buffer = g_try_malloc(most);
+    /* few and large reads from the stream, of whole messages each */
+    size_t block = MAX(BLOCK_SIZE / MAX(most, 1), 1) * most;
+    g_autofree uint8_t *buffer = g_try_malloc(block);
     VFIOUserTransfer transfer = {
         .device = device,
         .left = size,
@@ -481,6 +498,8 @@ int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
                               DATA_UNDER_WAY), 2)),
         .source = source,
         .buffer = buffer,
+        .size = block,
+        .at = block,
         .opaque = opaque,
     };
 
