@@ -30,8 +30,8 @@ typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 
 /*
  * All but @session, which has its own locks, @late_irqs, @spares, @resume_dma
- * and @settle_dma is set up by vfio_user_device_init() and does not change until
- * cleanup.
+ * and @settle_dma is set up by vfio_user_device_init() and does not change
+ * until cleanup.
  */
 typedef struct VFIOUserDevice {
     VFIOUserSession *session;   /* borrowed */

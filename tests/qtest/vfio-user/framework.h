@@ -282,8 +282,8 @@ typedef struct VFIOUserMigrationTest {
 QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status);
 
 /*
- * Migrate, and wait until the guest runs at @destination. Returns how many bytes
- * of device data query-migrate has counted.
+ * Migrate, and wait until the guest runs at @destination. Returns how many
+ * bytes of device data query-migrate has counted.
  */
 int64_t vfio_user_test_migrate_to(VFIOUserTestVM *source,
                                   VFIOUserTestVM *destination);

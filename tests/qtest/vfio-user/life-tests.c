@@ -1,6 +1,6 @@
 /*
- * The life of a device: plugged and unplugged, with servers that come late or go
- * early, through sleep, and migrated again and again.
+ * The life of a device: plugged and unplugged, with servers that come late or
+ * go early, through sleep, and migrated again and again.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -63,7 +63,7 @@ static void assert_holds_the_same(VFIOUserTestVM *vm, const Holdings *then)
     g_assert_cmpuint(now.fds, ==, then->fds);
     g_assert_cmpuint(now.threads, ==, then->threads);
     g_assert_cmpuint(now.files, ==, then->files);
-#ifndef __SANITIZE_ADDRESS__
+#ifndef QEMU_SANITIZE_ADDRESS
     /* the allocator's own leaps, an arena a thread; a device is a lot more */
     g_assert_cmpuint(now.data, <=, then->data + 16384);
 #else
