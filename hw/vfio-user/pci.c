@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-vfio.h"
 #include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
 #include "qemu/error-report.h"
@@ -80,8 +81,18 @@ static void vfio_user_pci_migration_end(Notifier *notifier, void *data)
     }
 }
 
+static void vfio_user_pci_send_event(VFIOUserPCIDevice *udev,
+                                     const Error *reason)
+{
+    DeviceState *dev = DEVICE(udev);
+    g_autofree char *path = object_get_canonical_path(OBJECT(dev));
+
+    qapi_event_send_vfio_user_disconnected(!!dev->id, dev->id, path,
+                                           error_get_pretty(reason));
+}
+
 /*
- * The one line that says the device is gone.  While a migration is under way
+ * The one line, and the event, that say the device is gone.  While a migration is under way
  * there can be no blocker: it fails now, and the blocker comes at its end.
  */
 static void vfio_user_pci_lost(void *opaque, const Error *reason)
@@ -91,6 +102,9 @@ static void vfio_user_pci_lost(void *opaque, const Error *reason)
 
     error_report("%s: lost: %s", vbasedev->name, error_get_pretty(reason));
     vfio_migration_device_lost(vbasedev);
+    if (vbasedev->dev->realized) {
+        vfio_user_pci_send_event(udev, reason);
+    }
     if (vbasedev->migration_blocker || !vbasedev->dev->realized ||
         vfio_user_pci_block_migration(udev)) {
         return;

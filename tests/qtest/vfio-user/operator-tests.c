@@ -229,6 +229,29 @@ static void test_operator_bytes(const void *data)
     }
 }
 
+/* One event, and that soon; what the guest does to the device brings none. */
+static void test_operator_disconnected(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest", .keep_errors = true };
+    g_autoptr(VFIOUserTestVM) vm = vfio_user_test_vm_new(&config);
+    QDict *event, *details;
+
+    mock_disconnect(vm->mock);
+    event = qtest_qmp_eventwait_ref(vm->qts, "VFIO_USER_DISCONNECTED");
+    details = qdict_get_qdict(event, "data");
+    g_assert_cmpstr(qdict_get_str(details, "device-id"), ==, "dev0");
+    g_assert_cmpstr(qdict_get_str(details, "qom-path"), ==,
+                    "/machine/peripheral/dev0");
+    g_assert_nonnull(strstr(qdict_get_str(details, "reason"),
+                            "server closed the connection"));
+    qobject_unref(event);
+    command(vm, "system_reset");
+    qtest_qmp_eventwait(vm->qts, "RESET");
+    vfio_user_test_settle(vm);
+    g_assert_null(qtest_qmp_event_ref(vm->qts, "VFIO_USER_DISCONNECTED"));
+    vfio_user_test_assert_status(vm, "running");
+}
+
 static const struct {
     const char *path;
     void (*run)(const void *data);
@@ -240,6 +263,7 @@ static const struct {
     { "events/cancel", test_operator_events_of_cancel },
     { "events/off", test_operator_no_events },
     { "bytes", test_operator_bytes },
+    { "disconnected", test_operator_disconnected },
 };
 
 void vfio_user_test_add_operator(void)
