@@ -5,7 +5,7 @@
 MAKEFLAGS += --no-print-directory
 export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 
-QEMU_TARGETS = qemu-system-x86_64 vfio-user-tests \
+QEMU_TARGETS = qemu-system-x86_64 vfio-user-tests vfio-user-fuzz \
 	$(addprefix tests/qtest/,vfio-user-test vfio-kernel-test) \
 	tests/qtest/vfio-user/libvfio-fake-kernel.so \
 	$(addprefix subprojects/libvfio-user/samples/,gpio-pci-idio-16 lspci null server)
@@ -51,6 +51,12 @@ bench: need-deps
 	@$(MAKE) all
 	scripts/bench
 
+# FUZZ_SECONDS=N for each target, FUZZ=NAME for one of them
+fuzz: need-deps
+	@[ "$$(id -u)" != 0 ] || scripts/deps --install fuzz
+	@$(MAKE) all
+	scripts/fuzz $(FUZZ)
+
 # What was built goes, configure's work and edits in build/qemu-src stay
 clean:
 	[ ! -e build/qemu/build.ninja ] || ninja -C build/qemu clean
@@ -64,6 +70,8 @@ help:
 	@echo '                    check-qtest or check-interop: one suite'
 	@echo 'make bench          measure it beside bare sockets: a table, and'
 	@echo '                    build/bench.json; scripts/bench --help: more'
+	@echo 'make fuzz           fuzz what reads a server'"'"'s bytes, 300 seconds each;'
+	@echo '                    FUZZ_SECONDS=N, FUZZ=NAME; scripts/fuzz --help: more'
 	@echo 'make lint           the same as make check-lint'
 	@echo 'make refresh        write edits in build/qemu-src back to patches/;'
 	@echo '                    PATCH=name: to that one, not the last'
@@ -71,4 +79,4 @@ help:
 	@echo 'make clean          remove what was built'
 
 .PHONY: all deps need-deps demo check check-lint check-unit check-qtest \
-	check-interop lint refresh series bench clean help
+	check-interop lint refresh series bench fuzz clean help

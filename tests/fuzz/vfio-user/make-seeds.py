@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+#
+# Makes the fuzz targets' seeds: of the unit tests' golden bytes, of texts here,
+# and of sessions with real servers.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Usage: make-seeds.py [RECORDING]...
+
+Writes the seeds into inputs/TARGET.txt beside this script, up to the line that
+begins the finds, which stay.  A RECORDING is what a server sent, one message
+a line, as "ID COMMAND FLAGS ERROR FDS HEX"; without any, what was recorded
+before stays, too.
+"""
+
+import re
+import struct
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE.parent.parent / "unit/vfio-user/wire-golden.h"
+HEAD = """# SPDX-License-Identifier: GPL-2.0-or-later
+
+# Seeds, made by make-seeds.py
+"""
+FINDS = "# Finds\n"
+MOST_PAYLOAD = 255
+
+Seeds = List[Tuple[str, bytes]]
+
+# The targets' numbers of what they take
+WIRE = {"header": 0, "device_info": 1, "irq_info": 2, "region_read": 3,
+        "region_write": 4, "dma_unmap": 5, "dirty_pages": 6, "dma_write": 7,
+        "dma_read": 7}
+SEND, REPLY, WAIT, COMMAND, LOOP, BYTES, SWAP, HANG_UP = range(8)
+
+
+def golden() -> Dict[str, bytes]:
+    """The arrays of the golden header, by name."""
+    found = {}
+    for name, body in re.findall(r"good_(\w+)\[\] = \{(.*?)\};",
+                                 GOLDEN.read_text(), re.S):
+        body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+        words = [word.strip() for word in body.split(",") if word.strip()]
+        values = (ord(word[1]) if word[0] == "'" else int(word, 0)
+                  for word in words)
+        found[name] = bytes(values)
+    return found
+
+
+def wire(arrays: Dict[str, bytes]) -> Seeds:
+    """One of each message, and one with numbers of its own."""
+    seeds = [(name, bytes([number]) + arrays[name])
+             for name, number in WIRE.items()]
+    asked = struct.pack("<BBQBQB", 1, 4, 0, 12, 1, 0)
+    seeds.append(("asked", bytes([0x80 + WIRE["dirty_pages"]]) + asked +
+                  struct.pack("<IIQQQQQ", 48, 4, 0, 4096, 4096, 8, 1)))
+    return seeds
+
+
+def region(arrays: Dict[str, bytes]) -> Seeds:
+    """A description with all capabilities, and one that is longer."""
+    whole = arrays["region_info"]
+    return [("all", bytes([20]) + whole), ("fixed", bytes([0]) + whole[:32]),
+            ("none", bytes([0]) + struct.pack("<IIIIQQ", 32, 3, 7, 0, 256, 0))]
+
+
+def caps() -> Seeds:
+    """Texts of servers, real and wrong."""
+    texts = {
+        "empty": "{}",
+        "all": '{"capabilities":{"max_msg_fds":8,"max_data_xfer_size":1048576,'
+               '"max_dma_maps":65535,"pgsizes":4096,"migration":{"pgsize":'
+               '4096,"max_bitmap_size":268435456},"twin_socket":{"supported":'
+               'true,"fd_index":0}}}',
+        "wrong": '{"capabilities":{"max_msg_fds":-1,"x":[1.5e3,null,"\\u00e9"'
+                 ']}}',
+    }
+    return [(name, bytes(4) + text.encode() + b"\0")
+            for name, text in texts.items()] + [("none", bytes(4))]
+
+
+def session() -> Seeds:
+    """Steps; see the target."""
+    call = bytes([SEND, 9, 32, REPLY, 0, 4, 1, 2, 3, 4, 0, WAIT, 0])
+    dma = bytes([COMMAND, 0, 4, 1, 2, 3, 4, 1, 2, 0,
+                 COMMAND, 0x20, 4, 1, 2, 3, 4, 1, 0, LOOP])
+    return [
+        ("call", bytes([0, 0]) + call + call),
+        ("dma", bytes([0, 0]) + dma + call),
+        ("twin", bytes([4, 0, SWAP]) + dma + bytes([SWAP]) + call),
+        ("error", bytes([0, 0, SEND, 9, 32, REPLY, 0x40, 0, 22, 0, WAIT, 0])),
+        ("fds", bytes([0, 0, SEND, 0x65, 64, REPLY, 0, 2, 7, 7, 0x22, WAIT,
+                       0])),
+        ("many", bytes([0, 0] + [SEND, 9, 8] * 4) +
+         b"".join(bytes([REPLY, i, 1, i, 0]) for i in (2, 0, 3, 1)) +
+         bytes([WAIT, 3, WAIT, 0, WAIT, 1, WAIT, 2])),
+        ("post", bytes([0, 0, SEND, 0x8a, 16, LOOP]) + call),
+        ("hang-up", bytes([0, 0, SEND, 9, 8, HANG_UP, 0, WAIT, 0])),
+        ("bytes", bytes([0, 0, SEND, 9, 8, BYTES, 1, 16]) +
+         struct.pack("<HHIII", 1, 9, 16, 1, 0) + bytes([WAIT, 0])),
+    ]
+
+
+def recorded(path: Path) -> Tuple[Seeds, Seeds, Seeds]:
+    """Of one recording: seeds of the session, of regions and of caps."""
+    steps, regions, texts = bytearray(), [], []
+    calls = 0
+    for line in path.read_text().splitlines():
+        _, command, flags, error, fds = map(int, line.split()[:5])
+        payload = bytes.fromhex("".join(line.split()[5:]))[:MOST_PAYLOAD]
+        how = 0x20 + fds if fds else 0
+        if command == 1:
+            texts.append((path.stem, payload))
+            steps += bytes([2, len(payload)]) + payload + bytes([how])
+        elif flags & 1:
+            steps += bytes([SEND, command | (0x60 if fds else 0),
+                            max(len(payload), 32)])
+            number = calls % 16
+            calls += 1
+            steps += bytes([REPLY, number | (0x40 if error else 0),
+                            len(payload)]) + payload
+            steps += bytes([error] if error else []) + bytes([how, WAIT,
+                                                              number])
+            if command == 5 and not error:
+                regions.append((f"{path.stem}-{len(regions)}",
+                                bytes([28]) + payload))
+    return [(path.stem, bytes(steps))], regions, texts
+
+
+def lines(seeds: Seeds) -> Iterator[str]:
+    """As the driver reads them."""
+    for name, data in seeds:
+        yield f"{name} {data.hex()}\n"
+
+
+def write(target: str, seeds: Seeds, real: Seeds) -> None:
+    """Replace the seeds of a target."""
+    path = HERE / "inputs" / f"{target}.txt"
+    old = path.read_text() if path.exists() else ""
+    finds = old.partition(FINDS)[2]
+    if not real:
+        real = [(line.split()[0], bytes.fromhex(line.split()[1]))
+                for line in old.partition(FINDS)[0].splitlines()
+                if line.startswith("real-")]
+    path.write_text(HEAD +
+                    "".join(lines(seeds + real)) + "\n" + FINDS + finds)
+
+
+def main() -> int:
+    """Entry point."""
+    if any(argument.startswith("-") for argument in sys.argv[1:]):
+        print(__doc__.strip())
+        return 0 if sys.argv[1:] == ["--help"] else 2
+    arrays = golden()
+    sessions, regions, texts = [], [], []
+    for argument in sys.argv[1:]:
+        found = recorded(Path(argument))
+        sessions += found[0]
+        regions += found[1]
+        texts += found[2]
+    write("wire", wire(arrays), [])
+    write("region", region(arrays), regions)
+    write("caps", caps(), texts)
+    write("session", session(), sessions)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
