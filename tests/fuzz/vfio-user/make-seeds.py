@@ -8,9 +8,9 @@
 """Usage: make-seeds.py [RECORDING]...
 
 Writes the seeds into inputs/TARGET.txt beside this script, up to the line that
-begins the finds, which stay.  A RECORDING is what a server sent, one message
-a line, as "ID COMMAND FLAGS ERROR FDS HEX"; without any, what was recorded
-before stays, too.
+begins the finds, which stay.  A RECORDING is what a server sent, as
+record-session.py writes it, in a file real-NAME; without any, what was
+recorded before stays, too.
 """
 
 import re
@@ -27,6 +27,7 @@ HEAD = """# SPDX-License-Identifier: GPL-2.0-or-later
 """
 FINDS = "# Finds\n"
 MOST_PAYLOAD = 255
+MOST_OF_SESSION = 64
 
 Seeds = List[Tuple[str, bytes]]
 
@@ -104,29 +105,68 @@ def session() -> Seeds:
     ]
 
 
+# The stream's tags
+END, CONFIG, SETUP, DATA = (0xffffffffef100000 + i for i in range(1, 5))
+
+
+def stream() -> Seeds:
+    """What the source sends, and what the server answers (0: well)."""
+    def tagged(*parts: bytes, answers: bytes = b"", kind: int = 0) -> bytes:
+        whole = b"".join(parts)
+        return bytes([kind | len(whole) >> 8, len(whole) & 0xff]) + \
+            whole + answers
+
+    def numbers(*values: int) -> bytes:
+        return struct.pack(f">{len(values)}Q", *values)
+
+    data = numbers(DATA, 40) + bytes(range(40)) + numbers(END)
+    more = numbers(DATA, 200) + bytes(200) + numbers(END)
+    return [
+        ("setup", tagged(numbers(SETUP, END))),
+        ("config", tagged(numbers(CONFIG) + b"\0" + numbers(END))),
+        ("whole", tagged(numbers(SETUP, END), data, numbers(CONFIG) + b"\0" +
+                         numbers(END))),
+        ("pieces", tagged(data, data, kind=0x20)),
+        ("mapped", tagged(more, answers=bytes([9 << 2]), kind=0x10)),
+        ("beyond", tagged(more, answers=bytes([0x2f << 2, 0, 0, 4]))),
+        ("refused", tagged(data, answers=bytes([0, 22 << 2 | 3]))),
+        ("offset", tagged(data, answers=bytes([8 << 2 | 1]) + b"\xff" * 8)),
+        ("empty", tagged(numbers(DATA, 0, END))),
+        ("huge", tagged(numbers(DATA, 1 << 63), bytes(200))),
+    ]
+
+
 def recorded(path: Path) -> Tuple[Seeds, Seeds, Seeds]:
-    """Of one recording: seeds of the session, of regions and of caps."""
+    """
+    Of one recording: seeds of the session, of regions and of caps.  Only the
+    first message of its command and size is taken.
+    """
     steps, regions, texts = bytearray(), [], []
+    seen = set()
     calls = 0
     for line in path.read_text().splitlines():
-        _, command, flags, error, fds = map(int, line.split()[:5])
-        payload = bytes.fromhex("".join(line.split()[5:]))[:MOST_PAYLOAD]
+        words = line.split()
+        _, command, flags, error, fds = map(int, words[:5])
+        payload = bytes.fromhex("".join(words[5:]))[:MOST_PAYLOAD]
         how = 0x20 + fds if fds else 0
+        if (command, len(payload), fds) in seen or not flags & 1:
+            continue
+        seen.add((command, len(payload), fds))
         if command == 1:
             texts.append((path.stem, payload))
             steps += bytes([2, len(payload)]) + payload + bytes([how])
-        elif flags & 1:
-            steps += bytes([SEND, command | (0x60 if fds else 0),
-                            max(len(payload), 32)])
-            number = calls % 16
-            calls += 1
-            steps += bytes([REPLY, number | (0x40 if error else 0),
-                            len(payload)]) + payload
-            steps += bytes([error] if error else []) + bytes([how, WAIT,
-                                                              number])
-            if command == 5 and not error:
-                regions.append((f"{path.stem}-{len(regions)}",
-                                bytes([28]) + payload))
+            continue
+        if command == 5 and not error:
+            regions.append((f"{path.stem}-{len(payload)}",
+                            bytes([28]) + payload))
+        payload = payload[:MOST_OF_SESSION]
+        number = calls % 16
+        calls += 1
+        steps += bytes([SEND, command | (0x60 if fds else 0),
+                        max(len(payload), 32)])
+        steps += bytes([REPLY, number | (0x40 if error else 0),
+                        len(payload)]) + payload
+        steps += bytes([error] if error else []) + bytes([how, WAIT, number])
     return [(path.stem, bytes(steps))], regions, texts
 
 
@@ -165,6 +205,7 @@ def main() -> int:
     write("region", region(arrays), regions)
     write("caps", caps(), texts)
     write("session", session(), sessions)
+    write("stream", stream(), [])
     return 0
 
 
