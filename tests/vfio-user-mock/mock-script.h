@@ -16,8 +16,8 @@
 typedef enum MockAction {
     MOCK_ACTION_NONE,
     MOCK_ACTION_REPLY,          /* execute, but send `data` as payload */
-    MOCK_ACTION_ERROR,          /* do not execute; reply with `error` */
-    MOCK_ACTION_ERROR_AFTER,    /* execute, but reply with `error` */
+    MOCK_ACTION_ERROR,          /* do not execute; reply with `error`, `data` */
+    MOCK_ACTION_ERROR_AFTER,    /* execute, but reply with `error`, `data` */
     MOCK_ACTION_DELAY,          /* stall everything for `delay_ms`, go on */
     MOCK_ACTION_HOLD,           /* stall until mock_release(), go on */
     MOCK_ACTION_DEFER,          /* execute, serve on, reply at mock_release() */
@@ -28,7 +28,7 @@ typedef enum MockAction {
     MOCK_ACTION_EXTEND,         /* payload grows by `bytes` zeros, size too */
     MOCK_ACTION_CLOSE_BEFORE,   /* close without executing */
     MOCK_ACTION_CLOSE_AFTER,    /* reply, then close */
-    MOCK_ACTION_WRONG_ID,       /* reply with id + 1 */
+    MOCK_ACTION_WRONG_ID,       /* reply with id + MOCK_WRONG_ID */
     MOCK_ACTION_WRONG_COMMAND,  /* reply with `reply_command` */
     MOCK_ACTION_WRONG_TYPE,     /* reply with the type of a command */
     MOCK_ACTION_NO_REPLY,       /* execute, never answer */
@@ -36,6 +36,9 @@ typedef enum MockAction {
     MOCK_ACTION_EXTRA_FD,       /* reply with one more fd */
     MOCK_ACTION_NO_FDS,         /* reply without its fds */
 } MockAction;
+
+/* Far away: the next ids may be those of requests under way */
+#define MOCK_WRONG_ID 0x8000
 
 /*
  * A rule acts on commands of the client that match `where`: on the nth of
@@ -71,7 +74,8 @@ typedef struct MockRule {
  *   "bytes"    integer (cut, dribble, truncate, extend)
  *   "at", "xor"  integers (mangle: message byte, value)
  *   "reply_command"  name or number (wrong-command)
- *   "data"     string of hexadecimal digits (reply)
+ *   "data"     string of hexadecimal digits (reply; error, error-after: a
+ *              body, which such replies should not have)
  * Anything else is an error.
  */
 

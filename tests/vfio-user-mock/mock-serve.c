@@ -208,22 +208,27 @@ static MockIo stall(Mock *mock, const MockRule *rule)
     return io;
 }
 
+static void set_body(MockMessage *reply, GBytes *data)
+{
+    size_t size;
+    const void *bytes = g_bytes_get_data(data, &size);
+
+    g_byte_array_set_size(reply->body, 0);
+    g_byte_array_append(reply->body, bytes, size);
+}
+
 static void bend(Mock *mock, const MockRule *rule, GBytes *data,
                  MockMessage *reply)
 {
-    const void *bytes;
-    size_t size;
-
     switch (rule->action) {
     case MOCK_ACTION_REPLY:
-        bytes = g_bytes_get_data(data, &size);
-        g_byte_array_set_size(reply->body, 0);
-        g_byte_array_append(reply->body, bytes, size);
+        set_body(reply, data);
         reply->flags &= ~MOCK_FLAG_ERROR;
         reply->error = 0;
         break;
+    case MOCK_ACTION_ERROR:
     case MOCK_ACTION_ERROR_AFTER:
-        g_byte_array_set_size(reply->body, 0);
+        set_body(reply, data);
         set_error(reply, rule->error);
         break;
     case MOCK_ACTION_TRUNCATE:
@@ -234,7 +239,7 @@ static void bend(Mock *mock, const MockRule *rule, GBytes *data,
         mock_put_zeros(reply->body, rule->bytes);
         break;
     case MOCK_ACTION_WRONG_ID:
-        reply->id++;
+        reply->id += MOCK_WRONG_ID;
         break;
     case MOCK_ACTION_WRONG_COMMAND:
         reply->command = rule->reply_command;
@@ -348,7 +353,6 @@ MockIo mock_serve(Mock *mock, MockMessage *command_in)
         return MOCK_IO_CLOSED;
     }
     if (rule.action == MOCK_ACTION_ERROR) {
-        set_error(reply, rule.error);
         return answer(mock, &rule, data, command, g_steal_pointer(&reply));
     }
     if (rule.action == MOCK_ACTION_DELAY || rule.action == MOCK_ACTION_HOLD) {
