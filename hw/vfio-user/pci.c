@@ -219,6 +219,24 @@ static void vfio_user_pci_set_class(VFIOUserPCIDevice *udev)
 }
 
 /*
+ * Has nothing failed so far?  A connection that has ended is why, whatever
+ * hw/vfio has made of that: it takes what is read without a server for a
+ * device's, and does without what it can do without.  An error that has the
+ * reason in it says where as well, and stays.
+ */
+static bool vfio_user_pci_good_so_far(VFIOUserPCIDevice *udev, Error **errp)
+{
+    const Error *reason = vfio_user_session_reason(udev->user.session);
+
+    if (reason && (!*errp || !strstr(error_get_pretty(*errp),
+                                     error_get_pretty(reason)))) {
+        error_free(*errp);
+        *errp = error_copy(reason);
+    }
+    return !*errp;
+}
+
+/*
  * Connect, learn and check what the device is, give it the guest's memory,
  * and leave the rest to hw/vfio.  What is undone here on failure cannot wait
  * for the object to be finalized, since others still refer to it.
@@ -229,6 +247,7 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
     VFIOUserPCIDevice *udev = VFIO_USER_PCI(pdev);
     VFIODevice *vbasedev = &udev->device.vbasedev;
     g_autofree char *address = NULL;
+    bool realized;
 
     if (!vfio_user_pci_check_properties(udev, errp)) {
         return;
@@ -248,7 +267,8 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
     if (!vfio_user_pci_connect(udev, errp)) {
         return;
     }
-    if (!vfio_user_pci_set_up(udev, errp)) {
+    vfio_user_pci_set_up(udev, errp);
+    if (!vfio_user_pci_good_so_far(udev, errp)) {
         if (!g_str_has_prefix(error_get_pretty(*errp), "vfio-user:")) {
             error_prepend(errp, "%s: ", udev->session_name);
         }
@@ -256,7 +276,11 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
         return;
     }
     vfio_pci_device_realize(&udev->device, errp);
-    if (*errp) {
+    realized = !*errp;
+    if (!vfio_user_pci_good_so_far(udev, errp)) {
+        if (realized) {
+            PCI_DEVICE_GET_CLASS(pdev)->exit(pdev);
+        }
         vfio_user_pci_disconnect(udev);
         return;
     }
