@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/units.h"
+#include "sysemu/runstate.h"
 #include "device-internal.h"
 
 /*
@@ -42,16 +43,34 @@ static VFIOUserDeadline vfio_user_access_deadline(const VFIOUserRegion *region,
                                                 VFIO_USER_DEADLINE_BULK;
 }
 
+/*
+ * What migration is told of @ret.  However the connection has ended, the
+ * device is lost; and a destination ends before the main loop comes to say why.
+ */
+static int vfio_user_access_errno(VFIODevice *vbasedev, int ret)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+    const Error *reason = vfio_user_session_reason(device->session);
+
+    if (reason) {
+        if (runstate_check(RUN_STATE_INMIGRATE)) {
+            vfio_user_device_tell_lost(device, vbasedev, reason);
+        }
+        ret = -ENOTCONN;
+    }
+    return vfio_user_device_errno(ret);
+}
+
 /* Migration names the register, in the one line that says so. */
-static int vfio_user_access_fail(VFIOUserDevice *device,
+static int vfio_user_access_fail(VFIODevice *vbasedev,
                                  const VFIOUserRegion *region, int ret,
                                  Error *err)
 {
     if (region->migration) {
         error_free(err);
-        return vfio_user_device_errno(ret);
+        return vfio_user_access_errno(vbasedev, ret);
     }
-    return vfio_user_device_fail(device, ret, err);
+    return vfio_user_device_fail(vbasedev->io_opaque, ret, err);
 }
 
 static void vfio_user_access_init(VFIOUserAccess *access,
@@ -201,7 +220,7 @@ ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
             return size;
         }
         if (ret) {
-            return vfio_user_access_fail(device, region, ret, err);
+            return vfio_user_access_fail(vbasedev, region, ret, err);
         }
     }
     return size;
@@ -269,7 +288,7 @@ ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
             return size;
         }
         if (ret) {
-            return vfio_user_access_fail(device, region, ret, err);
+            return vfio_user_access_fail(vbasedev, region, ret, err);
         }
     }
     return size;
@@ -317,7 +336,7 @@ int vfio_user_device_registers_read(VFIODevice *vbasedev, const off_t *offs,
         ended++;
         vfio_user_access_free(access);
     }
-    return ret ? vfio_user_device_errno(ret) : 0;
+    return ret ? vfio_user_access_errno(vbasedev, ret) : 0;
 }
 
 /*
@@ -430,7 +449,8 @@ static void vfio_user_transfer_free(VFIOUserTransfer *transfer,
 }
 
 /* After a failure nothing is sent any more, but every answer waited for. */
-static int vfio_user_transfer_run(VFIOUserTransfer *transfer)
+static int vfio_user_transfer_run(VFIODevice *vbasedev,
+                                  VFIOUserTransfer *transfer)
 {
     unsigned int begun = 0, ended = 0, slot;
     int ret = 0;
@@ -455,7 +475,7 @@ static int vfio_user_transfer_run(VFIOUserTransfer *transfer)
         }
         vfio_user_transfer_free(transfer, slot);
     }
-    return ret ? vfio_user_device_errno(ret) : 0;
+    return ret ? vfio_user_access_errno(vbasedev, ret) : 0;
 }
 
 int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
@@ -478,7 +498,7 @@ int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
         return vfio_user_device_errno(-EINVAL);
     }
     vfio_user_device_make_spares(device, transfer.most);
-    return vfio_user_transfer_run(&transfer);
+    return vfio_user_transfer_run(vbasedev, &transfer);
 }
 
 int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
@@ -508,5 +528,5 @@ int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
     if (!transfer.region || !buffer) {
         return vfio_user_device_errno(buffer ? -EINVAL : -ENOMEM);
     }
-    return vfio_user_transfer_run(&transfer);
+    return vfio_user_transfer_run(vbasedev, &transfer);
 }

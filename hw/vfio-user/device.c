@@ -20,6 +20,16 @@ int vfio_user_device_errno(int ret)
     return ret;
 }
 
+void vfio_user_device_tell_lost(VFIOUserDevice *device, VFIODevice *vbasedev,
+                                const Error *reason)
+{
+    if (!device->told_lost) {
+        device->told_lost = true;
+        error_report("%s: lost: %s", vbasedev->name,
+                     error_get_pretty(reason));
+    }
+}
+
 void vfio_user_device_report(VFIOUserDevice *device, Error *err)
 {
     if (!err || vfio_user_session_is_dead(device->session)) {
@@ -188,6 +198,11 @@ static int vfio_user_device_reset(VFIODevice *vbasedev)
     ret = vfio_user_session_call(device->session, &call, &err);
     vfio_user_msg_free(call.reply);
     trace_vfio_user_reset(vbasedev->name, ret);
+    if (vfio_user_session_is_dead(device->session)) {
+        /* there is nothing any more that could be reset */
+        error_free(err);
+        return 0;
+    }
     return ret ? vfio_user_device_fail(device, ret, err) : 0;
 }
 

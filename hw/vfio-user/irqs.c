@@ -22,7 +22,9 @@ static int vfio_user_device_call_irqs(VFIOUserDevice *device,
     call->head_size = sizeof(*set);
     ret = vfio_user_session_call(device->session, call, &err);
     vfio_user_msg_free(call->reply);
-    if (ret && may_refuse && call->remote_error) {
+    /* without a server nobody interrupts, and it is said why elsewhere */
+    if ((ret && may_refuse && call->remote_error) ||
+        vfio_user_session_is_dead(device->session)) {
         error_free(err);
         return 0;
     }

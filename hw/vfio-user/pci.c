@@ -100,7 +100,7 @@ static void vfio_user_pci_lost(void *opaque, const Error *reason)
     VFIOUserPCIDevice *udev = opaque;
     VFIODevice *vbasedev = &udev->device.vbasedev;
 
-    error_report("%s: lost: %s", vbasedev->name, error_get_pretty(reason));
+    vfio_user_device_tell_lost(&udev->user, vbasedev, reason);
     vfio_migration_device_lost(vbasedev);
     if (vbasedev->dev->realized) {
         vfio_user_pci_send_event(udev, reason);

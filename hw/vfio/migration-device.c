@@ -258,11 +258,13 @@ int vfio_migration_device_start(VFIODevice *vbasedev)
     WITH_QEMU_LOCK_GUARD(&control->data_lock) {
         ret = vfio_migration_state_sync(&control->state);
     }
-    if (ret) {
+    if (ret && ret != -ENOTCONN) {
         error_report("%s: device_state is %s, and the device does not leave "
                      "it: %s", vbasedev->name, control->state.known ?
                      vfio_migration_state_name(control->state.value) :
                      "not to be read", strerror(-ret));
+    }
+    if (ret) {
         vfio_migration_state_destroy(&control->state);
         qemu_mutex_destroy(&control->data_lock);
         return ret;

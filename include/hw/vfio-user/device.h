@@ -37,6 +37,7 @@ typedef struct VFIOUserDevice {
     VFIOUserSession *session;   /* borrowed */
     size_t max_write;           /* bytes of data in one REGION_WRITE */
     bool no_posted_writes;
+    bool told_lost;             /* vfio_user_device_tell_lost(); BQL */
     uint32_t num_regions;
     uint32_t num_irqs;
     VFIOUserRegion *regions;
@@ -99,6 +100,13 @@ int vfio_user_device_protocol_error(VFIOUserDevice *device, uint16_t command,
  */
 void vfio_user_device_fail_migration(VFIODevice *vbasedev, int ret,
                                      const Error *err);
+
+/*
+ * Print the one line that says the device is lost and for what @reason, unless
+ * it has been printed.  BQL held.
+ */
+void vfio_user_device_tell_lost(VFIOUserDevice *device, VFIODevice *vbasedev,
+                                const Error *reason);
 
 /*
  * Print @err, which is freed and may be NULL; but nothing of a lost server,
