@@ -212,19 +212,6 @@ static void device_add(const ConnectTest *test, VFIOUserTestVM *vm,
                              " 'arguments': %p}", arguments);
 }
 
-/* What a failed device leaves behind goes when RCU readers are through */
-static void wait_fds(VFIOUserTestVM *vm, unsigned expected)
-{
-    gint64 deadline = g_get_monotonic_time() +
-                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
-
-    while (vfio_user_test_count_fds(vm->pid) != expected &&
-           g_get_monotonic_time() < deadline) {
-        vfio_user_test_settle(vm);
-    }
-    g_assert_cmpuint(vfio_user_test_count_fds(vm->pid), ==, expected);
-}
-
 /* Twice, since the first one may leave something behind */
 static void try_device_add(const ConnectTest *test, VFIOUserTestVM *vm,
                            const char *path)
@@ -233,7 +220,7 @@ static void try_device_add(const ConnectTest *test, VFIOUserTestVM *vm,
 
     device_add(test, vm, path);
     device_add(test, vm, path);
-    wait_fds(vm, fds);
+    g_assert_true(vfio_user_test_wait_fds(vm, fds));
     vfio_user_test_assert_status(vm, "running");
 }
 

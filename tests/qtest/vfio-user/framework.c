@@ -79,7 +79,7 @@ static gpointer watchdog_run(gpointer opaque)
     return NULL;
 }
 
-static void watchdog_prolong(void)
+void vfio_user_test_prolong(void)
 {
     g_mutex_lock(&watchdog.lock);
     watchdog.deadline = watchdog_deadline();
@@ -95,7 +95,7 @@ static void watchdog_add(VFIOUserTestVM *vm)
     g_mutex_lock(&watchdog.lock);
     g_ptr_array_add(watchdog.vms, vm);
     g_mutex_unlock(&watchdog.lock);
-    watchdog_prolong();
+    vfio_user_test_prolong();
     qtest_add_abrt_handler(dump_journals, &watchdog);
 }
 
@@ -109,9 +109,11 @@ static void watchdog_remove(VFIOUserTestVM *vm)
     }
 }
 
-unsigned vfio_user_test_count_fds(pid_t pid)
+/* Entries of a folder that /proc has for the process */
+static unsigned count_entries(pid_t pid, const char *name)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/fd", pid ?: getpid());
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s", pid ?: getpid(),
+                                            name);
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     unsigned count = 0;
 
@@ -120,6 +122,16 @@ unsigned vfio_user_test_count_fds(pid_t pid)
         count++;
     }
     return count;
+}
+
+unsigned vfio_user_test_count_fds(pid_t pid)
+{
+    return count_entries(pid, "fd");
+}
+
+unsigned vfio_user_test_count_threads(pid_t pid)
+{
+    return count_entries(pid, "task");
 }
 
 typedef struct RegisteredTest {
@@ -238,7 +250,7 @@ void vfio_user_test_vm_restart(VFIOUserTestVM *vm,
 {
     g_assert_null(vm->qts);
     vm_start_qemu(vm, config);
-    watchdog_prolong();
+    vfio_user_test_prolong();
     vm->mark = mock_journal_length(vm->mock);
 }
 
@@ -409,6 +421,20 @@ void vfio_user_test_settle(VFIOUserTestVM *vm)
 {
     vfio_user_test_qmp(vm, "{'execute': 'query-status'}");
     vfio_user_test_qmp(vm, "{'execute': 'query-status'}");
+}
+
+bool vfio_user_test_wait_fds(VFIOUserTestVM *vm, unsigned fds)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
+
+    while (vfio_user_test_count_fds(vm->pid) != fds) {
+        if (g_get_monotonic_time() >= deadline) {
+            return false;
+        }
+        vfio_user_test_settle(vm);
+    }
+    return true;
 }
 
 /* --- what the server saw --- */

@@ -106,6 +106,18 @@ char *vfio_user_test_errors(VFIOUserTestVM *vm);
 /* Number of open file descriptors of a process; 0 is the test itself. */
 unsigned vfio_user_test_count_fds(pid_t pid);
 
+/* Number of threads of a process; 0 is the test itself. */
+unsigned vfio_user_test_count_threads(pid_t pid);
+
+/*
+ * Wait until QEMU has so many open file descriptors: what a device leaves
+ * behind goes when RCU readers are through. False after the deadline.
+ */
+bool vfio_user_test_wait_fds(VFIOUserTestVM *vm, unsigned fds);
+
+/* The watchdog's time starts again: the test goes on. */
+void vfio_user_test_prolong(void);
+
 /* A QMP command that must succeed; what it returns is dropped. */
 void vfio_user_test_qmp(VFIOUserTestVM *vm, const char *fmt, ...)
     G_GNUC_PRINTF(2, 3);
