@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 
 QEMU_TARGETS = qemu-system-x86_64 vfio-user-tests vfio-user-fuzz \
-	$(addprefix tests/qtest/,vfio-user-test vfio-kernel-test) \
+	$(addprefix tests/qtest/,vfio-user-test vfio-user-matrix-test vfio-kernel-test) \
 	tests/qtest/vfio-user/libvfio-fake-kernel.so \
 	$(addprefix subprojects/libvfio-user/samples/,gpio-pci-idio-16 lspci null server)
 
