@@ -123,12 +123,11 @@ bool vfio_user_session_die(VFIOUserSession *session, int death,
 
 /*
  * Send the answers that are queued, unless somebody else is sending, who
- * will.  Call after having queued one and after having sent.  No lock held.
+ * will.  Call after having queued one and after having sent.  @reader is
+ * whether this thread is the reader, which reads on while the socket is full.
+ * No lock held.
  */
-void vfio_user_session_flush(VFIOUserSession *session);
-
-/* The same while holding send_lock, which remains held. */
-void vfio_user_session_flush_locked(VFIOUserSession *session);
+void vfio_user_session_flush(VFIOUserSession *session, bool reader);
 
 /*
  * Make what readers and the main loop wait with; false with @errp set
@@ -182,6 +181,7 @@ typedef struct SessionSend {
     VFIOUserChannel *channel;
     uint32_t timeout_ms;
     int64_t deadline_us;
+    bool reader;                /* its thread is the reader already */
     bool blocked;               /* set when it had to wait */
 } SessionSend;
 

@@ -243,6 +243,8 @@ static bool answers_are_full(VFIOUserSession *session)
     return qatomic_read(&session->num_answers) >= MAX_ANSWERS;
 }
 
+static void flush_locked(VFIOUserSession *session, bool reader);
+
 /*
  * The server does not take our answers, or not yet.  Whoever is sending gives
  * up when its deadline has passed, so this wait has an end too.
@@ -250,9 +252,9 @@ static bool answers_are_full(VFIOUserSession *session)
 static void wait_for_answers(VFIOUserSession *session)
 {
     qemu_mutex_lock(&session->send_lock);
-    vfio_user_session_flush_locked(session);
+    flush_locked(session, true);
     qemu_mutex_unlock(&session->send_lock);
-    vfio_user_session_flush(session);
+    vfio_user_session_flush(session, true);
 }
 
 /* As vfio_user_session_read(), of one channel, and backlog is not touched. */
@@ -284,14 +286,14 @@ static int read_channel(VFIOUserSession *session, VFIOUserChannel *channel,
         }
         handle_message(session, msg);
         if (!sending) {
-            vfio_user_session_flush(session);
+            vfio_user_session_flush(session, true);
         }
     }
     return 1;
 }
 
 /* With nothing held back, what is there makes one of the two readable. */
-static int read_both(VFIOUserSession *session, bool sending,
+static int read_both(VFIOUserSession *session, bool backlog, bool sending,
                      int64_t timeout_us)
 {
     GPollFD fds[] = {
@@ -300,14 +302,14 @@ static int read_both(VFIOUserSession *session, bool sending,
     };
     int first = 0, second = 0;
 
-    if (!session->backlog &&
+    if (!backlog &&
         qemu_poll_ns(fds, ARRAY_SIZE(fds), timeout_us * 1000) <= 0) {
         return 0;
     }
-    if (session->backlog || fds[1].revents) {
+    if (backlog || fds[1].revents) {
         second = read_channel(session, session->twin, sending, 0);
     }
-    if (second >= 0 && (session->backlog || fds[0].revents)) {
+    if (second >= 0 && (backlog || session->backlog || fds[0].revents)) {
         first = read_channel(session, session->channel, sending, 0);
     }
     return first < 0 || second < 0 ? -1 : first || second;
@@ -316,12 +318,16 @@ static int read_both(VFIOUserSession *session, bool sending,
 int vfio_user_session_read(VFIOUserSession *session, bool sending,
                            int64_t timeout_us)
 {
-    int ret = session->twin ?
-              read_both(session, sending, timeout_us) :
-              read_channel(session, session->channel, sending, timeout_us);
+    bool backlog = session->backlog;
+    int ret;
 
-    session->backlog = ret > 0;
-    return ret;
+    /* Set again by a read within this one, while an answer cannot be sent. */
+    session->backlog = false;
+    ret = session->twin ?
+          read_both(session, backlog, sending, timeout_us) :
+          read_channel(session, session->channel, sending, timeout_us);
+    session->backlog |= ret > 0;
+    return ret < 0 ? ret : session->backlog;
 }
 
 /*
@@ -342,7 +348,8 @@ static SessionAnswer *pop_answer(VFIOUserSession *session)
     return answer;
 }
 
-static void send_answer(VFIOUserSession *session, SessionAnswer *answer)
+static void send_answer(VFIOUserSession *session, SessionAnswer *answer,
+                        bool reader)
 {
     uint32_t timeout_ms = session->timeout_ms[VFIO_USER_DEADLINE_REGISTER];
     SessionSend send = {
@@ -350,6 +357,7 @@ static void send_answer(VFIOUserSession *session, SessionAnswer *answer)
         .channel = session->twin ?: session->channel,
         .timeout_ms = timeout_ms,
         .deadline_us = g_get_monotonic_time() + timeout_ms * 1000LL,
+        .reader = reader,
     };
     struct iovec iov[] = {
         { &answer->header, sizeof(answer->header) },
@@ -364,20 +372,20 @@ static void send_answer(VFIOUserSession *session, SessionAnswer *answer)
     }
 }
 
-void vfio_user_session_flush_locked(VFIOUserSession *session)
+static void flush_locked(VFIOUserSession *session, bool reader)
 {
     SessionAnswer *answer;
 
     while ((answer = pop_answer(session))) {
         if (!vfio_user_session_is_dead(session)) {
-            send_answer(session, answer);
+            send_answer(session, answer, reader);
         }
         g_byte_array_unref(answer->payload);
         g_free(answer);
     }
 }
 
-void vfio_user_session_flush(VFIOUserSession *session)
+void vfio_user_session_flush(VFIOUserSession *session, bool reader)
 {
     unsigned int num_answers;
 
@@ -393,7 +401,7 @@ void vfio_user_session_flush(VFIOUserSession *session)
         if (!num_answers || qemu_mutex_trylock(&session->send_lock)) {
             return;
         }
-        vfio_user_session_flush_locked(session);
+        flush_locked(session, reader);
         qemu_mutex_unlock(&session->send_lock);
     }
 }
@@ -505,7 +513,7 @@ int vfio_user_session_wait_writable(void *opaque, Error **errp)
     send->blocked = true;
     qemu_mutex_lock(&session->lock);
     session->send_blocked = true;
-    reader = vfio_user_session_reader_begin(session);
+    reader = send->reader || vfio_user_session_reader_begin(session);
     qemu_mutex_unlock(&session->lock);
 
     while (ret > 0) {
@@ -525,7 +533,7 @@ int vfio_user_session_wait_writable(void *opaque, Error **errp)
 
     qemu_mutex_lock(&session->lock);
     session->send_blocked = false;
-    if (reader) {
+    if (reader && !send->reader) {
         vfio_user_session_reader_end(session, true);
     }
     qemu_mutex_unlock(&session->lock);

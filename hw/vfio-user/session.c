@@ -311,7 +311,7 @@ static int call_send(VFIOUserSession *session, VFIOUserCall *call,
         ret = call_transmit(session, call, flags, deadline_us, errp);
     }
     qemu_mutex_unlock(&session->send_lock);
-    vfio_user_session_flush(session);
+    vfio_user_session_flush(session, false);
     return ret;
 }
 

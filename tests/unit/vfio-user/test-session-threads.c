@@ -284,6 +284,54 @@ static void test_session_send_blocked_threads(void)
     peer_stop(&peer);
 }
 
+#define ANSWERS     14
+#define ANSWER_SIZE 60000
+
+/* The same, when it is answers that fill the socket */
+static void script_answers(Peer *peer)
+{
+    g_autofree PeerMessage *request = g_new(PeerMessage, 1);
+    g_autofree PeerMessage *msg = g_new(PeerMessage, 1);
+    g_autofree char *large = g_strnfill(ANSWER_SIZE, 'l');
+
+    peer_version(peer);
+    peer_expect(peer, 9, request);
+    for (int i = 0; i < ANSWERS; i++) {
+        peer_send(peer, i, 11, 0, 0, large, ANSWER_SIZE);
+    }
+    peer_reply(peer, request, "done", 4);
+    for (int i = 0; i < ANSWERS; i++) {
+        peer_expect(peer, 11, msg);
+        g_assert_cmpuint(msg->id, ==, i);
+        g_assert_cmpmem(msg->payload, msg->size, large, ANSWER_SIZE);
+    }
+    g_idle_add(set_done, (bool *)peer->data);
+    peer_expect_end(peer);
+}
+
+static int echo_request(void *opaque, const VFIOUserHeaderDesc *header,
+                        VFIOUserMsg *msg, GByteArray *reply)
+{
+    g_byte_array_append(reply, msg->data + PEER_HEADER_SIZE, header->size);
+    return 0;
+}
+
+/* A server that does not read while it writes: the reader has to go on. */
+static void test_session_answer_blocked(void)
+{
+    bool done = false;
+    Peer peer = {
+        .script = script_answers, .request = echo_request, .data = &done,
+    };
+    VFIOUserSession *session = peer_open(&peer);
+    VFIOUserCall call = make_call(9, NULL, 0);
+
+    vfio_user_session_call(session, &call, &error_abort);
+    expect_reply(&call, "done");
+    main_loop_until(&done);
+    peer_stop(&peer);
+}
+
 /* Each request comes when the one before it has been answered. */
 static void script_serial(Peer *peer)
 {
@@ -347,6 +395,8 @@ int main(int argc, char **argv)
                     test_session_send_blocked);
     g_test_add_func("/vfio-user/session/send-blocked/threads",
                     test_session_send_blocked_threads);
+    g_test_add_func("/vfio-user/session/answer-blocked",
+                    test_session_answer_blocked);
     g_test_add_func("/vfio-user/session/serial", test_session_serial);
     return g_test_run();
 }
