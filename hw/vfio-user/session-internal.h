@@ -28,9 +28,9 @@ typedef struct SessionAnswer {
 } SessionAnswer;
 
 /*
- * Lock order: turn, send_lock, lock.  Neither of the last two is held while
- * the owner's callbacks run, but for send_lock when a thread whose send is
- * blocked reads meanwhile.
+ * Lock order: turn, send_lock, twin_lock, lock.  None of the last three is
+ * held while the owner's callbacks run, but for the one or two of the first of
+ * them that a thread whose send is blocked holds, when it reads meanwhile.
  *
  * The reader is the one thread, if any, that set reading; it alone receives
  * from the channel and the twin, if there is one: the server may wait for an
@@ -71,6 +71,9 @@ struct VFIOUserSession {
     /* Guards sending to the channel, hence the order on the wire. */
     QemuMutex send_lock;
 
+    /* The same for the twin: answers, whatever has to wait on the channel */
+    QemuMutex twin_lock;
+
     /* Guards all that follows up to the reader's, and every VFIOUserCall. */
     QemuMutex lock;
     QemuCond changed;           /* a reply, the role of reader, death */
@@ -84,7 +87,7 @@ struct VFIOUserSession {
     bool reading;
     unsigned int reads;         /* how often somebody became the reader */
     bool poked;                 /* the main loop saw input, and a reader */
-    bool send_blocked;
+    unsigned int send_blocked;  /* threads that wait for room */
     unsigned int followers;     /* threads that wait for changed */
     QSIMPLEQ_HEAD(, SessionAnswer) answers;
     unsigned int num_answers;   /* written with lock, atomic to read */
@@ -116,7 +119,7 @@ VFIOUserSession *vfio_user_session_new(const VFIOUserSessionConfig *config,
  * Become DEAD for @reason, which is taken over and is given the session's
  * name and, unless @command is NULL, that as prefixes.  Calls in flight end
  * with -@death.  Returns whether this was what it died of.  No lock held but
- * perhaps send_lock.
+ * perhaps send_lock and twin_lock.
  */
 bool vfio_user_session_die(VFIOUserSession *session, int death,
                            const char *command, Error *reason);
@@ -142,11 +145,12 @@ bool vfio_user_session_watch_twin(VFIOUserSession *session, Error **errp);
 /*
  * As the reader: handle what has arrived.  If nothing has, wait for it for
  * about @timeout_us; 0 never waits.
- * @sending is whether this thread holds send_lock; no other lock is held.
+ * @answering is whether this thread is sending where answers go, which wait
+ * until it has; no lock is held but those of sending.
  * Returns 0 when nothing is left, 1 when something may be (backlog is set),
  * -1 when the session is DEAD.
  */
-int vfio_user_session_read(VFIOUserSession *session, bool sending,
+int vfio_user_session_read(VFIOUserSession *session, bool answering,
                            int64_t timeout_us);
 
 /*
@@ -161,9 +165,9 @@ bool vfio_user_session_reader_begin(VFIOUserSession *session);
 
 /*
  * Stop being the reader, and see to it that somebody else can be.  lock held,
- * dropped meanwhile; @sending as above.
+ * dropped meanwhile; @answering as above.
  */
-void vfio_user_session_reader_end(VFIOUserSession *session, bool sending);
+void vfio_user_session_reader_end(VFIOUserSession *session, bool answering);
 
 /* Let the main loop watch the READY session; undo that.  Main thread. */
 void vfio_user_session_watch_start(VFIOUserSession *session);
@@ -187,7 +191,8 @@ typedef struct SessionSend {
 
 /*
  * The session's VFIOUserChannelWait; @opaque is a SessionSend.  Reads as long
- * as nobody else does, lest the server wait for us just so.  send_lock held.
+ * as nobody else does, lest the server wait for us just so.  The lock of the
+ * send's channel held.
  */
 int vfio_user_session_wait_writable(void *opaque, Error **errp);
 

@@ -238,6 +238,12 @@ static void die_of_input(VFIOUserSession *session, int death, Error *reason)
                           reason);
 }
 
+/* Each socket has a lock, so that answers need not wait for requests. */
+static QemuMutex *answer_lock(VFIOUserSession *session)
+{
+    return session->twin ? &session->twin_lock : &session->send_lock;
+}
+
 static bool answers_are_full(VFIOUserSession *session)
 {
     return qatomic_read(&session->num_answers) >= MAX_ANSWERS;
@@ -251,15 +257,15 @@ static void flush_locked(VFIOUserSession *session, bool reader);
  */
 static void wait_for_answers(VFIOUserSession *session)
 {
-    qemu_mutex_lock(&session->send_lock);
+    qemu_mutex_lock(answer_lock(session));
     flush_locked(session, true);
-    qemu_mutex_unlock(&session->send_lock);
+    qemu_mutex_unlock(answer_lock(session));
     vfio_user_session_flush(session, true);
 }
 
 /* As vfio_user_session_read(), of one channel, and backlog is not touched. */
 static int read_channel(VFIOUserSession *session, VFIOUserChannel *channel,
-                        bool sending, int64_t timeout_us)
+                        bool answering, int64_t timeout_us)
 {
     VFIOUserMsg *msg;
     Error *err = NULL;
@@ -270,7 +276,7 @@ static int read_channel(VFIOUserSession *session, VFIOUserChannel *channel,
             return -1;
         }
         if (answers_are_full(session)) {
-            if (sending) {
+            if (answering) {
                 break;
             }
             wait_for_answers(session);
@@ -285,7 +291,7 @@ static int read_channel(VFIOUserSession *session, VFIOUserChannel *channel,
             return 0;
         }
         handle_message(session, msg);
-        if (!sending) {
+        if (!answering) {
             vfio_user_session_flush(session, true);
         }
     }
@@ -293,7 +299,7 @@ static int read_channel(VFIOUserSession *session, VFIOUserChannel *channel,
 }
 
 /* With nothing held back, what is there makes one of the two readable. */
-static int read_both(VFIOUserSession *session, bool backlog, bool sending,
+static int read_both(VFIOUserSession *session, bool backlog, bool answering,
                      int64_t timeout_us)
 {
     GPollFD fds[] = {
@@ -307,15 +313,15 @@ static int read_both(VFIOUserSession *session, bool backlog, bool sending,
         return 0;
     }
     if (backlog || fds[1].revents) {
-        second = read_channel(session, session->twin, sending, 0);
+        second = read_channel(session, session->twin, answering, 0);
     }
     if (second >= 0 && (backlog || session->backlog || fds[0].revents)) {
-        first = read_channel(session, session->channel, sending, 0);
+        first = read_channel(session, session->channel, answering, 0);
     }
     return first < 0 || second < 0 ? -1 : first || second;
 }
 
-int vfio_user_session_read(VFIOUserSession *session, bool sending,
+int vfio_user_session_read(VFIOUserSession *session, bool answering,
                            int64_t timeout_us)
 {
     bool backlog = session->backlog;
@@ -324,8 +330,8 @@ int vfio_user_session_read(VFIOUserSession *session, bool sending,
     /* Set again by a read within this one, while an answer cannot be sent. */
     session->backlog = false;
     ret = session->twin ?
-          read_both(session, backlog, sending, timeout_us) :
-          read_channel(session, session->channel, sending, timeout_us);
+          read_both(session, backlog, answering, timeout_us) :
+          read_channel(session, session->channel, answering, timeout_us);
     session->backlog |= ret > 0;
     return ret < 0 ? ret : session->backlog;
 }
@@ -392,17 +398,17 @@ void vfio_user_session_flush(VFIOUserSession *session, bool reader)
     for (;;) {
         /*
          * With the lock, so that an answer is seen here, or its maker finds
-         * send_lock free.
+         * answer_lock() free.
          */
         qemu_mutex_lock(&session->lock);
         num_answers = session->num_answers;
         qemu_mutex_unlock(&session->lock);
 
-        if (!num_answers || qemu_mutex_trylock(&session->send_lock)) {
+        if (!num_answers || qemu_mutex_trylock(answer_lock(session))) {
             return;
         }
         flush_locked(session, reader);
-        qemu_mutex_unlock(&session->send_lock);
+        qemu_mutex_unlock(answer_lock(session));
     }
 }
 
@@ -420,13 +426,13 @@ bool vfio_user_session_reader_begin(VFIOUserSession *session)
     return true;
 }
 
-void vfio_user_session_reader_end(VFIOUserSession *session, bool sending)
+void vfio_user_session_reader_end(VFIOUserSession *session, bool answering)
 {
     /* The main loop was told of this input, and may not be told again. */
     while (session->poked && session->state != SESSION_DEAD) {
         session->poked = false;
         qemu_mutex_unlock(&session->lock);
-        vfio_user_session_read(session, sending, 0);
+        vfio_user_session_read(session, answering, 0);
         qemu_mutex_lock(&session->lock);
         if (session->backlog) {
             break;
@@ -464,11 +470,18 @@ void vfio_user_session_lead(VFIOUserSession *session, VFIOUserCall *call)
     }
 }
 
+/* Whether answers have to wait until this is sent. */
+static bool is_answering(const SessionSend *send)
+{
+    return send->channel == (send->session->twin ?: send->session->channel);
+}
+
 /* Whether it is worth trying to send again; else sleep again. */
 static bool poll_writable(SessionSend *send, bool *reader, int64_t left_us)
 {
     VFIOUserSession *session = send->session;
-    bool input = *reader && !answers_are_full(session);
+    bool answering = is_answering(send);
+    bool input = *reader && !(answering && answers_are_full(session));
     GPollFD fds[] = {
         {
             .fd = vfio_user_channel_fd(send->channel),
@@ -498,7 +511,7 @@ static bool poll_writable(SessionSend *send, bool *reader, int64_t left_us)
         }
     }
     if (input) {
-        vfio_user_session_read(session, true, 0);
+        vfio_user_session_read(session, answering, 0);
     }
     return fds[0].revents;
 }
@@ -512,7 +525,7 @@ int vfio_user_session_wait_writable(void *opaque, Error **errp)
 
     send->blocked = true;
     qemu_mutex_lock(&session->lock);
-    session->send_blocked = true;
+    session->send_blocked++;
     reader = send->reader || vfio_user_session_reader_begin(session);
     qemu_mutex_unlock(&session->lock);
 
@@ -532,9 +545,9 @@ int vfio_user_session_wait_writable(void *opaque, Error **errp)
     }
 
     qemu_mutex_lock(&session->lock);
-    session->send_blocked = false;
+    session->send_blocked--;
     if (reader && !send->reader) {
-        vfio_user_session_reader_end(session, true);
+        vfio_user_session_reader_end(session, is_answering(send));
     }
     qemu_mutex_unlock(&session->lock);
     return ret;

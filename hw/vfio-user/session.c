@@ -40,6 +40,7 @@ static void session_free(VFIOUserSession *session)
     qemu_cond_destroy(&session->changed);
     qemu_mutex_destroy(&session->lock);
     qemu_mutex_destroy(&session->send_lock);
+    qemu_mutex_destroy(&session->twin_lock);
     qemu_mutex_destroy(&session->turn);
     error_free(session->reason);
     g_free(session->name);
@@ -75,6 +76,7 @@ VFIOUserSession *vfio_user_session_new(const VFIOUserSessionConfig *config,
     session->state = SESSION_CONNECTING;
     qemu_mutex_init(&session->turn);
     qemu_mutex_init(&session->send_lock);
+    qemu_mutex_init(&session->twin_lock);
     qemu_mutex_init(&session->lock);
     qemu_cond_init(&session->changed);
     QTAILQ_INIT(&session->calls);

@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/ioctl.h>
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "session-peer.h"
@@ -192,6 +193,85 @@ static void test_twin_busy(void)
     peer_stop(&peer);
 }
 
+#define FLOOD_CALLS 40
+#define FLOOD_SIZE 30000
+
+/* How much has come that the script has not read */
+static int count_input(Peer *peer)
+{
+    int count;
+
+    g_assert_cmpint(ioctl(peer->fd, FIONREAD, &count), ==, 0);
+    return count;
+}
+
+/* Wants memory, at the first of many requests, until they fill the socket. */
+static void script_flood(Peer *peer)
+{
+    g_autofree PeerMessage *first = g_new(PeerMessage, 1);
+    g_autofree PeerMessage *msg = g_new(PeerMessage, 1);
+    int twin = offer_twin(peer);
+    int input = 0, same = 0, i;
+
+    peer_expect(peer, 9, first);
+    for (i = 0; same < 100; i++) {
+        int before = input;
+
+        swap(peer, &twin);
+        peer_send(peer, i, 11, 0, 0, "four", 4);
+        peer_expect(peer, 11, msg);
+        g_assert_cmpmem(msg->payload, msg->size, "four", 4);
+        swap(peer, &twin);
+        input = count_input(peer);
+        same = input > FLOOD_SIZE && input == before ? same + 1 : 0;
+    }
+    peer_reply(peer, first, "done", 4);
+    for (i = 1; i < FLOOD_CALLS; i++) {
+        peer_expect(peer, 9, msg);
+        peer_reply(peer, msg, "done", 4);
+    }
+    peer_expect_end(peer);
+    close(twin);
+}
+
+static void *wait_thread(void *opaque)
+{
+    VFIOUserCall call = make_call(9, NULL, 0);
+
+    vfio_user_session_call(opaque, &call, &error_abort);
+    expect_reply(&call, "done");
+    return NULL;
+}
+
+/* Answers need not wait for requests, whether or not somebody else reads. */
+static void test_twin_flood(gconstpointer with_reader)
+{
+    Peer peer = { .script = script_flood, .request = serve };
+    VFIOUserSession *session = peer_open(&peer);
+    g_autofree char *payload = g_malloc0(FLOOD_SIZE);
+    VFIOUserCall calls[FLOOD_CALLS];
+    int num_calls = FLOOD_CALLS - !!with_reader;
+    QemuThread thread;
+    int i;
+
+    if (with_reader) {
+        qemu_thread_create(&thread, "wait", wait_thread, session,
+                           QEMU_THREAD_JOINABLE);
+    }
+    for (i = 0; i < num_calls; i++) {
+        calls[i] = make_call(9, payload, FLOOD_SIZE);
+        vfio_user_session_send(session, &calls[i], &error_abort);
+    }
+    for (i = 0; i < num_calls; i++) {
+        vfio_user_session_wait(session, &calls[i], &error_abort);
+        expect_reply(&calls[i], "done");
+    }
+    if (with_reader) {
+        qemu_thread_join(&thread);
+    }
+    peer_stop(&peer);
+}
+
 /* What ends the session while a call waits */
 
 static void script_twin_closes(Peer *peer)
@@ -353,6 +433,10 @@ int main(int argc, char **argv)
     g_test_add_func("/vfio-user/twin/in-call", test_twin_in_call);
     g_test_add_func("/vfio-user/twin/idle", test_twin_idle);
     g_test_add_func("/vfio-user/twin/busy", test_twin_busy);
+    g_test_add_data_func("/vfio-user/twin/flood", GINT_TO_POINTER(false),
+                         test_twin_flood);
+    g_test_add_data_func("/vfio-user/twin/flood/reader", GINT_TO_POINTER(true),
+                         test_twin_flood);
     g_test_add_func("/vfio-user/twin/ends", test_twin_ends);
     g_test_add_func("/vfio-user/twin/refused", test_twin_refused);
     return g_test_run();
