@@ -146,16 +146,16 @@ void main_loop_until(const bool *done)
 {
     guint timer = g_timeout_add(PATIENCE_MS, give_up, NULL);
 
-    while (!qatomic_read(done)) {
+    while (!qatomic_load_acquire(done)) {
         g_main_context_iteration(NULL, true);
     }
     g_source_remove(timer);
 }
 
-gboolean set_done(gpointer done)
+void set_done(bool *done)
 {
-    qatomic_set((bool *)done, true);
-    return G_SOURCE_REMOVE;
+    qatomic_store_release(done, true);
+    g_main_context_wakeup(NULL);
 }
 
 void expect_text(Peer *peer, const Error *err, const char *text)

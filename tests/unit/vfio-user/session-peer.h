@@ -69,8 +69,8 @@ void peer_stop(Peer *peer);
 /* Let the main loop run until @done is true. */
 void main_loop_until(const bool *done);
 
-/* The same from another thread: a GSourceFunc for g_idle_add() */
-gboolean set_done(gpointer done);
+/* End that from another thread. */
+void set_done(bool *done);
 
 /* A semaphore with a deadline */
 void wait_for(QemuSemaphore *sem);

@@ -44,7 +44,7 @@ static void script_echo(Peer *peer)
         wait_for(&peer->to_peer);
         peer_send(peer, 5, 11, 0, 0, NULL, 0);
         peer_expect_refusal(peer, 5, 11);
-        g_idle_add(set_done, (bool *)peer->data);
+        set_done((bool *)peer->data);
     }
     peer_expect_end(peer);
 }
@@ -189,7 +189,7 @@ static void script_behind(Peer *peer)
         peer_expect_refusal(peer, i, 11);
         qemu_sem_post(&peer->to_test);
     }
-    g_idle_add(set_done, (bool *)peer->data);
+    set_done((bool *)peer->data);
     peer_expect_end(peer);
 }
 
@@ -305,7 +305,7 @@ static void script_answers(Peer *peer)
         g_assert_cmpuint(msg->id, ==, i);
         g_assert_cmpmem(msg->payload, msg->size, large, ANSWER_SIZE);
     }
-    g_idle_add(set_done, (bool *)peer->data);
+    set_done((bool *)peer->data);
     peer_expect_end(peer);
 }
 

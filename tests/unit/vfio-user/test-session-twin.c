@@ -104,7 +104,7 @@ static void script_idle(Peer *peer)
         g_assert_cmpmem(msg->payload, msg->size, "four", 4);
         swap(peer, &twin);
     }
-    g_idle_add(set_done, (bool *)peer->data);
+    set_done((bool *)peer->data);
     peer_expect(peer, 9, msg);
     peer_reply(peer, msg, "and on", 6);
     peer_expect_end(peer);
@@ -156,7 +156,7 @@ static void script_busy(Peer *peer)
         peer_reply(peer, msg, msg->payload, msg->size);
     }
     qemu_thread_join(&thread);
-    g_idle_add(set_done, (bool *)peer->data);
+    set_done((bool *)peer->data);
     peer_expect_end(peer);
     close(twin);
 }

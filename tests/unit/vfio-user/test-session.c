@@ -336,7 +336,7 @@ static void script_commands(Peer *peer)
     wait_for(&peer->to_peer);
     peer_send(peer, 9, 11, 0, 0, NULL, 0);
     peer_expect_refusal(peer, 9, 11);
-    g_idle_add(set_done, (bool *)peer->data);
+    set_done((bool *)peer->data);
     peer_expect_end(peer);
 }
 
@@ -370,7 +370,7 @@ static void script_backlog(Peer *peer)
     peer_version(peer);
     peer_send_bytes(peer, bytes, sizeof(bytes));
     peer_expect_refusal(peer, 0, 11);
-    g_idle_add(set_done, (bool *)peer->data);
+    set_done((bool *)peer->data);
     peer_expect_end(peer);
 }
 
