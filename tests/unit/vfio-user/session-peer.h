@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/thread.h"
+#include "qemu/units.h"
 #include "hw/vfio-user/session.h"
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Error, error_free)
@@ -30,7 +31,7 @@ typedef struct PeerMessage {
     uint32_t flags;
     uint32_t error;
     size_t num_fds;             /* they are closed at once */
-    uint8_t payload[70000];
+    uint8_t payload[MiB + 32];   /* a client of ours sends no more */
 } PeerMessage;
 
 typedef struct Peer Peer;
