@@ -92,8 +92,9 @@ static void vfio_user_pci_send_event(VFIOUserPCIDevice *udev,
 }
 
 /*
- * The one line, and the event, that say the device is gone.  While a migration is under way
- * there can be no blocker: it fails now, and the blocker comes at its end.
+ * The one line, and the event, that say the device is gone.  While a migration
+ * is under way there can be no blocker: it fails now, and the blocker comes at
+ * its end.
  */
 static void vfio_user_pci_lost(void *opaque, const Error *reason)
 {
