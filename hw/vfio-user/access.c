@@ -107,28 +107,6 @@ static int vfio_user_access_begin_read(VFIOUserDevice *device,
     return vfio_user_session_send(device->session, &access->call, errp);
 }
 
-/* On success *@data are the bytes that came; vfio_user_access_free() after. */
-static int vfio_user_access_end_read(VFIOUserDevice *device,
-                                     const VFIOUserRegion *region,
-                                     VFIOUserAccess *access,
-                                     const uint8_t **data, Error **errp)
-{
-    ERRP_GUARD();
-    VFIOUserCall *call = &access->call;
-    int ret = vfio_user_session_wait(device->session, call, errp);
-
-    if (ret) {
-        return ret;
-    }
-    if (!vfio_user_wire_get_region_read(vfio_user_call_payload(call),
-                                        vfio_user_call_payload_size(call),
-                                        region->desc.index, access->offset,
-                                        access->count, data, errp)) {
-        return vfio_user_device_protocol_error(device, call->command, errp);
-    }
-    return 0;
-}
-
 /* @data need not stay. */
 static int vfio_user_access_begin_write(VFIOUserDevice *device,
                                         const VFIOUserRegion *region,
@@ -142,22 +120,36 @@ static int vfio_user_access_begin_write(VFIOUserDevice *device,
     return vfio_user_session_send(device->session, &access->call, errp);
 }
 
-/* vfio_user_access_free() after. */
-static int vfio_user_access_end_write(VFIOUserDevice *device,
-                                      const VFIOUserRegion *region,
-                                      VFIOUserAccess *access, Error **errp)
+/*
+ * On success *@data are the bytes that came; NULL for a write.
+ * vfio_user_access_free() after.
+ */
+static int vfio_user_access_end(VFIOUserDevice *device,
+                                const VFIOUserRegion *region,
+                                VFIOUserAccess *access, const uint8_t **data,
+                                Error **errp)
 {
     ERRP_GUARD();
     VFIOUserCall *call = &access->call;
     int ret = vfio_user_session_wait(device->session, call, errp);
+    const uint8_t *payload;
+    size_t size;
+    bool good;
 
     if (ret) {
         return ret;
     }
-    if (!vfio_user_wire_get_region_write(vfio_user_call_payload(call),
-                                         vfio_user_call_payload_size(call),
-                                         region->desc.index, access->offset,
-                                         access->count, errp)) {
+    payload = vfio_user_call_payload(call);
+    size = vfio_user_call_payload_size(call);
+    good = data ? vfio_user_wire_get_region_read(payload, size,
+                                                 region->desc.index,
+                                                 access->offset, access->count,
+                                                 data, errp) :
+                  vfio_user_wire_get_region_write(payload, size,
+                                                  region->desc.index,
+                                                  access->offset,
+                                                  access->count, errp);
+    if (!good) {
         return vfio_user_device_protocol_error(device, call->command, errp);
     }
     return 0;
@@ -183,7 +175,7 @@ static int vfio_user_access_read(VFIOUserDevice *device,
                                           &access, errp);
 
     if (!ret) {
-        ret = vfio_user_access_end_read(device, region, &access, &got, errp);
+        ret = vfio_user_access_end(device, region, &access, &got, errp);
     }
     if (!ret) {
         memcpy(data, got, count);
@@ -251,7 +243,7 @@ static int vfio_user_access_write(VFIOUserDevice *device,
     ret = vfio_user_access_begin_write(device, region, offset, count, data,
                                        &access, errp);
     if (!ret) {
-        ret = vfio_user_access_end_write(device, region, &access, errp);
+        ret = vfio_user_access_end(device, region, &access, NULL, errp);
     }
     vfio_user_access_free(&access);
     return ret;
@@ -326,8 +318,7 @@ int vfio_user_device_registers_read(VFIODevice *vbasedev, const off_t *offs,
         if (ret) {
             vfio_user_session_wait(device->session, &access->call, NULL);
         } else {
-            ret = vfio_user_access_end_read(device, region, access, &got,
-                                            NULL);
+            ret = vfio_user_access_end(device, region, access, &got, NULL);
             *failed = ended;
         }
         if (!ret) {
@@ -421,16 +412,14 @@ static int vfio_user_transfer_end(VFIOUserTransfer *transfer,
                                   unsigned int slot)
 {
     VFIOUserAccess *access = &transfer->accesses[slot];
-    const uint8_t *data;
-    int ret;
+    const uint8_t *data = NULL;
+    int ret = vfio_user_access_end(transfer->device, transfer->region, access,
+                                   transfer->source ? NULL : &data, NULL);
 
-    if (transfer->source) {
-        return vfio_user_access_end_write(transfer->device, transfer->region,
-                                          access, NULL);
+    if (ret || transfer->source) {
+        return ret;
     }
-    ret = vfio_user_access_end_read(transfer->device, transfer->region, access,
-                                    &data, NULL);
-    return ret ?: transfer->sink(transfer->opaque, data, access->count);
+    return transfer->sink(transfer->opaque, data, access->count);
 }
 
 /* The access is over, and its memory is spare again. */

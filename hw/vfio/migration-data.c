@@ -135,8 +135,8 @@ int vfio_migration_next_chunk(VFIODevice *vbasedev, uint64_t *offset,
     return 0;
 }
 
-int vfio_migration_save_data(VFIODevice *vbasedev, QEMUFile *f,
-                             uint64_t offset, uint64_t size)
+static int data_transfer(VFIODevice *vbasedev, QEMUFile *f, uint64_t offset,
+                         uint64_t size, bool save)
 {
     const VFIORegion *region = &vbasedev->migration->region;
     const VFIODeviceIOOps *io_ops = vbasedev->io_ops;
@@ -151,44 +151,31 @@ int vfio_migration_save_data(VFIODevice *vbasedev, QEMUFile *f,
         part = size;
         mapped = data_find_mapped(region, offset, &part);
         if (mapped) {
-            ret = data_put(&stream, mapped, part);
-        } else if (io_ops->data_read) {
+            ret = save ? data_put(&stream, mapped, part) :
+                         data_get(&stream, mapped, part);
+        } else if (save && io_ops->data_read) {
             ret = io_ops->data_read(vbasedev, off, part, data_put, &stream);
+        } else if (!save && io_ops->data_write) {
+            ret = io_ops->data_write(vbasedev, off, part, data_get, &stream);
         } else {
-            ret = data_move(&stream, off, part, true);
+            ret = data_move(&stream, off, part, save);
         }
     }
     if (ret && !stream.error) {
-        vfio_migration_fail(vbasedev, offset, ret, "read failed");
+        vfio_migration_fail(vbasedev, offset, ret,
+                            save ? "read failed" : "write failed");
     }
     return ret;
+}
+
+int vfio_migration_save_data(VFIODevice *vbasedev, QEMUFile *f,
+                             uint64_t offset, uint64_t size)
+{
+    return data_transfer(vbasedev, f, offset, size, true);
 }
 
 int vfio_migration_load_data(VFIODevice *vbasedev, QEMUFile *f,
                              uint64_t offset, uint64_t size)
 {
-    const VFIORegion *region = &vbasedev->migration->region;
-    const VFIODeviceIOOps *io_ops = vbasedev->io_ops;
-    DataStream stream = { .vbasedev = vbasedev, .f = f };
-    uint64_t part;
-    int ret = 0;
-
-    for (; size && !ret; offset += part, size -= part) {
-        off_t off = region->fd_offset + offset;
-        void *mapped;
-
-        part = size;
-        mapped = data_find_mapped(region, offset, &part);
-        if (mapped) {
-            ret = data_get(&stream, mapped, part);
-        } else if (io_ops->data_write) {
-            ret = io_ops->data_write(vbasedev, off, part, data_get, &stream);
-        } else {
-            ret = data_move(&stream, off, part, false);
-        }
-    }
-    if (ret && !stream.error) {
-        vfio_migration_fail(vbasedev, offset, ret, "write failed");
-    }
-    return ret;
+    return data_transfer(vbasedev, f, offset, size, false);
 }
