@@ -261,16 +261,31 @@ static bool vfio_user_info_take_irq(VFIOUserDevice *device, uint32_t index,
     return true;
 }
 
-/* Part @i: a region, or behind them a type of interrupt */
+/* Part @i is a region, or behind them a type of interrupt. */
+static void vfio_user_info_blame_part(VFIOUserDevice *device, uint32_t i,
+                                      Error **errp)
+{
+    if (i < device->num_regions) {
+        error_prepend(errp, "region %u: ", i);
+    } else {
+        error_prepend(errp, "interrupt type %u: ", i - device->num_regions);
+    }
+}
+
 static bool vfio_user_info_ask_part(VFIOUserDevice *device, uint32_t i,
                                     VFIOUserInfoQuery *query, Error **errp)
 {
+    ERRP_GUARD();
     uint32_t regions = device->num_regions;
+    bool ok = i < regions ?
+              vfio_user_info_ask_region(device, i, sizeof(VFIOUserRegionInfo),
+                                        query, errp) :
+              vfio_user_info_ask_irq(device, i - regions, query, errp);
 
-    return i < regions ?
-           vfio_user_info_ask_region(device, i, sizeof(VFIOUserRegionInfo),
-                                     query, errp) :
-           vfio_user_info_ask_irq(device, i - regions, query, errp);
+    if (!ok) {
+        vfio_user_info_blame_part(device, i, errp);
+    }
+    return ok;
 }
 
 static bool vfio_user_info_take_part(VFIOUserDevice *device, const char *name,
@@ -283,7 +298,7 @@ static bool vfio_user_info_take_part(VFIOUserDevice *device, const char *name,
 
     if (i >= device->num_regions) {
         if (!vfio_user_info_take_irq(device, irq, query, errp)) {
-            error_prepend(errp, "interrupt type %u: ", irq);
+            vfio_user_info_blame_part(device, i, errp);
             return false;
         }
         trace_vfio_user_get_irq_info(name, irq, device->irqs[irq].flags,
@@ -291,7 +306,7 @@ static bool vfio_user_info_take_part(VFIOUserDevice *device, const char *name,
         return true;
     }
     if (!vfio_user_info_take_region(device, i, query, errp)) {
-        error_prepend(errp, "region %u: ", i);
+        vfio_user_info_blame_part(device, i, errp);
         return false;
     }
     if (!vfio_user_info_check_region(device, i, errp)) {

@@ -19,7 +19,7 @@
 
 #define ROUNDS          250         /* of a vCPU, four accesses each */
 #define TRANSFERS       6           /* of all the data, one way */
-#define MAX_WRITE       (64 * KiB)
+#define MAX_WRITE       (32 * KiB)
 
 typedef struct Run {
     Stress stress;
