@@ -19,7 +19,7 @@
 #define REGISTERS_UNDER_WAY 4
 
 /* Bytes that are taken from a stream at once */
-#define BLOCK_SIZE (256 * KiB)
+#define BLOCK_SIZE (1 * MiB)
 
 /* Nor is there use in more bytes of writes than sockets hold. */
 #define WRITE_BYTES_UNDER_WAY (512 * KiB)

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "bench-server.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,12 +103,14 @@ static uint64_t get64(const uint8_t *payload, size_t at)
 
 static int do_version(BenchReply *reply)
 {
-    static const char json[] =
-        "{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,"
-        "\"migration\":{\"pgsize\":4096}}}";
+    char json[160];
+    int size = snprintf(json, sizeof(json),
+        "{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":%" PRIu64
+        ",\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":1048576}}}",
+        device.options.max_data);
 
     put32(reply, 0);
-    put(reply, json, sizeof(json));
+    put(reply, json, size + 1);
     return 0;
 }
 

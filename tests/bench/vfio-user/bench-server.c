@@ -227,7 +227,9 @@ static void listen_at(const char *path)
 static char *socket_path, *log_path;
 static double delays_ms[5];
 static gboolean mapped;
-static BenchOptions options = { .bar_size = 1 << 20, .window_size = 16 << 20 };
+static BenchOptions options = { 
+    .bar_size = 1 << 20, .max_data = 1 << 20, .window_size = 16 << 20,
+};
 
 #define BYTES(name, member, text) \
     { name, 0, 0, G_OPTION_ARG_INT64, &options.member, text, "BYTES" }
@@ -240,6 +242,7 @@ static const GOptionEntry entries[] = {
     { "log", 0, 0, G_OPTION_ARG_FILENAME, &log_path,
       "Write what was seen here, as vfio-user-mock its journal", "FILE" },
     BYTES("bar-size", bar_size, "Of BAR0, a power of two (1 MiB)"),
+    BYTES("max-data", max_data, "Of data in a message, as told (1 MiB)"),
     BYTES("state-size", state_size, "Device data in stop-and-copy (0)"),
     BYTES("window-size", window_size, "Of the data area (16 MiB)"),
     BYTES("chunk-size", chunk_size, "Given at a time (the window)"),

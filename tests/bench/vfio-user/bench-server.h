@@ -28,6 +28,7 @@ typedef struct BenchHeader {
 
 typedef struct BenchOptions {
     uint64_t bar_size;
+    uint64_t max_data;          /* bytes of data in a message */
     uint64_t state_size;        /* bytes of device data */
     uint64_t window_size;       /* of the migration region's data area */
     uint64_t chunk_size;        /* data_size of one chunk */

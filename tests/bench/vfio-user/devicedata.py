@@ -22,12 +22,16 @@ SMALL_MESSAGE = 32768           # the default of x-max-write-size
 WINDOW = 16 * MIB
 STREAM_BUFFER = 32768           # of a QEMUFile
 LOAD_TIMEOUT = 120.0
+STOCK_STATE = 256 * 1024        # device data, in as many messages as there
+STOCK_MESSAGE = 8               # are registers' worth in it, one by one
+STOCK = ",x-send-queued=on"
 GOAL_COPY = Goal(">=", 0.8)
 GOAL_MAPPED = Goal(">=", 0.7)
 
 
 def save(installation: Installation, stream: Path, size: int,
-         dimms: int = 0, **server_options: Any) -> List[Entry]:
+         dimms: int = 0, device: str = "",
+         **server_options: Any) -> List[Entry]:
     """
     Migrate a guest whose device has so many bytes into a file, the server on
     one CPU and QEMU on the other; returns what the server saw.
@@ -35,7 +39,8 @@ def save(installation: Installation, stream: Path, size: int,
     with Lab(installation) as lab:
         server = start_server(lab, "dev", CPU_A, state_size=size,
                               window_size=WINDOW, **server_options)
-        qemu = start_vm(lab, "source", [server], cpu=CPU_B, dimms=dimms)
+        qemu = start_vm(lab, "source", [server], cpu=CPU_B, dimms=dimms,
+                        device=device)
         prepare(qemu)
         sink = os.open(stream, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
@@ -51,17 +56,20 @@ def save(installation: Installation, stream: Path, size: int,
 
 
 def data_row(lab: Lab, rounds: int, name: str, message: int, window: int,
-             migrate: Callable[[], List[Entry]]) -> Row:
+             migrate: Callable[[], List[Entry]],
+             stock: Callable[[], List[Entry]]) -> Row:
     """
-    How fast data goes by message in a migration, and what a copy reaches in
-    messages of the same size, out of a window of this size.
+    How fast data goes by message in a migration, what a copy reaches in
+    messages of the same size, out of a window of this size, and how fast
+    STOCK_STATE goes in stock's messages, once.
     """
     size = options.state_size
+    slow = STOCK_STATE / seconds(stock(), is_data) / 1e6
 
     def measure() -> Round:
         bare = raw(lab, "apart", "copy", message, size, window)
         return Round(size / seconds(migrate(), is_data) / 1e6,
-                     size / bare / 1e6)
+                     size / bare / 1e6, slow)
 
     return make_row(name, "MB/s", repeat(rounds, measure), GOAL_COPY,
                     f"copy in messages of {message // 1024} KiB, server and "
@@ -72,7 +80,10 @@ def save_unmapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data saved by message, in chunks of 16 and of 1 MiB"""
     return [data_row(lab, rounds, name, MESSAGE, WINDOW,
                      partial(save, lab.installation, Path("/dev/null"),
-                             options.state_size, chunk_size=chunk))
+                             options.state_size, chunk_size=chunk),
+                     partial(save, lab.installation, Path("/dev/null"),
+                             STOCK_STATE, device=STOCK,
+                             max_data=STOCK_MESSAGE, chunk_size=chunk))
             for name, chunk in (("save-unmapped", WINDOW),
                                 ("save-unmapped-chunk-1M", MIB))]
 
@@ -110,13 +121,14 @@ def save_mapped(lab: Lab, rounds: int) -> List[Row]:
                      "write")]
 
 
-def load(installation: Installation, stream: Path,
-         message: int) -> List[Entry]:
+def load(installation: Installation, stream: Path, message: int,
+         device: str = "") -> List[Entry]:
     """Load from a file what save() has written; what the server saw."""
     with Lab(installation) as lab:
         server = start_server(lab, "dev", CPU_A, window_size=WINDOW)
         qemu = start_vm(lab, "destination", [server], "-incoming", "defer",
-                        cpu=CPU_B, device=f",x-max-write-size={message}")
+                        cpu=CPU_B, device=device +
+                        f",x-max-write-size={message}")
         with open(stream, "rb") as file:
             qemu.pass_fd("stream", file.fileno())
         qemu.qmp("migrate-incoming", uri="fd:stream")
@@ -127,11 +139,15 @@ def load(installation: Installation, stream: Path,
 
 def load_unmapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data loaded by message, of 32 KiB and of 1 MiB"""
-    stream = lab.folder / "stream"
+    stream, short = lab.folder / "stream", lab.folder / "short"
     save(lab.installation, stream, options.state_size)
+    save(lab.installation, short, STOCK_STATE)
     rows = [data_row(lab, rounds, name, message, message,
-                     partial(load, lab.installation, stream, message))
+                     partial(load, lab.installation, stream, message),
+                     partial(load, lab.installation, short, STOCK_MESSAGE,
+                             STOCK))
             for name, message in (("load-unmapped", SMALL_MESSAGE),
                                   ("load-unmapped-1M", MESSAGE))]
     stream.unlink()
+    short.unlink()
     return rows
