@@ -242,6 +242,41 @@ static void test_many_together_refused(const void *data)
     further_free(there);
 }
 
+/* What was put off while they were stopped: each is told in its own thread. */
+static void test_many_late(const void *data)
+{
+    const MockPattern reset = MOCK_PATTERN_COMMAND(MOCK_DEVICE_RESET);
+    Further *here = further_new(MOST_DEVICES - 1, false);
+    VFIOUserTestVM *vm = start_many(here, false);
+    unsigned i, marks[MOST_DEVICES];
+
+    vfio_user_test_qmp(vm, "{'execute': 'stop'}");
+    for (i = 0; i < here->number; i++) {
+        g_assert_true(mock_wait_device_state(here->mocks[i], MOCK_STATE_STOP,
+                                             VFIO_USER_TEST_DEADLINE_MS));
+        marks[i] = mock_journal_length(here->mocks[i]);
+    }
+    vfio_user_test_qmp(vm, "{'execute': 'system_reset'}");
+    qtest_qmp_eventwait(vm->qts, "RESET");
+    vfio_user_test_settle(vm);
+    for (i = 0; i < here->number; i++) {
+        g_assert_cmpuint(mock_journal_count(here->mocks[i], marks[i], &reset),
+                         ==, 0);
+    }
+    vfio_user_test_qmp(vm, "{'execute': 'cont'}");
+    vfio_user_test_settle(vm);
+    vfio_user_test_assert_status(vm, "running");
+    for (i = 0; i < here->number; i++) {
+        g_assert_cmpuint(mock_device_state(here->mocks[i]), ==,
+                         MOCK_STATE_RUNNING);
+        g_assert_cmpuint(mock_journal_count(here->mocks[i], marks[i], &reset),
+                         ==, 1);
+        g_assert_cmpuint(mock_irq_count(here->mocks[i], MOCK_IRQ_INTX), ==, 1);
+    }
+    vfio_user_test_vm_free(vm);
+    further_free(here);
+}
+
 static const struct {
     const char *path;
     void (*run)(const void *data);
@@ -252,6 +287,7 @@ static const struct {
     { "together", test_many_together },
     { "together/refused-stop-copy", test_many_together_refused,
       MOCK_STATE_STOP_COPY },
+    { "together/late", test_many_late },
     { "together/refused-stop", test_many_together_refused, MOCK_STATE_STOP },
 };
 
