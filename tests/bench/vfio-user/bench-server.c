@@ -227,7 +227,7 @@ static void listen_at(const char *path)
 static char *socket_path, *log_path;
 static double delays_ms[5];
 static gboolean mapped;
-static BenchOptions options = { 
+static BenchOptions options = {
     .bar_size = 1 << 20, .max_data = 1 << 20, .window_size = 16 << 20,
 };
 
