@@ -10,12 +10,6 @@
 #include "sysemu/runstate.h"
 #include "device-internal.h"
 
-/*
- * Messages with device data under way, so that neither side waits for the
- * other at each.  Of reads, which may be of 1 MiB, there are fewer:
- * VFIO_USER_DATA_READS.
- */
-#define DATA_UNDER_WAY 16
 #define REGISTERS_UNDER_WAY 4
 
 /* Bytes that are taken from a stream at once */
@@ -161,6 +155,14 @@ static void vfio_user_access_free(VFIOUserAccess *access)
     access->call.reply = NULL;
 }
 
+/* Wait until it is over; what came is of no use. */
+static void vfio_user_access_forget(VFIOUserDevice *device,
+                                    VFIOUserAccess *access)
+{
+    vfio_user_session_wait(device->session, &access->call, NULL);
+    vfio_user_access_free(access);
+}
+
 /*
  * Registers, and whatever else hw/vfio reads and writes at once
  */
@@ -286,47 +288,77 @@ ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
     return size;
 }
 
+typedef struct VFIOUserRegisters {
+    VFIOUserDevice *device;
+    const off_t *offs;
+    uint64_t *values;
+    unsigned int *failed;
+    const VFIOUserRegion *regions[REGISTERS_UNDER_WAY];
+    VFIOUserAccess accesses[REGISTERS_UNDER_WAY];
+} VFIOUserRegisters;
+
+static int vfio_user_registers_begin(void *opaque, uint64_t i,
+                                     unsigned int slot)
+{
+    VFIOUserRegisters *regs = opaque;
+    const VFIOUserRegion *region;
+    uint64_t offset;
+
+    *regs->failed = i;
+    region = vfio_user_device_region(regs->device, regs->offs[i],
+                                     sizeof(*regs->values), &offset);
+    regs->regions[slot] = region;
+    return !region ? -EINVAL :
+           vfio_user_access_begin_read(regs->device, region, offset,
+                                       sizeof(*regs->values), NULL,
+                                       &regs->accesses[slot], NULL);
+}
+
+static int vfio_user_registers_end(void *opaque, uint64_t i,
+                                   unsigned int slot)
+{
+    VFIOUserRegisters *regs = opaque;
+    const uint8_t *got;
+    int ret;
+
+    *regs->failed = i;
+    ret = vfio_user_access_end(regs->device, regs->regions[slot],
+                               &regs->accesses[slot], &got, NULL);
+    if (!ret) {
+        memcpy(&regs->values[i], got, sizeof(*regs->values));
+    }
+    vfio_user_access_free(&regs->accesses[slot]);
+    return ret;
+}
+
+static void vfio_user_registers_forget(void *opaque, uint64_t i,
+                                       unsigned int slot)
+{
+    VFIOUserRegisters *regs = opaque;
+
+    vfio_user_access_forget(regs->device, &regs->accesses[slot]);
+}
+
 int vfio_user_device_registers_read(VFIODevice *vbasedev, const off_t *offs,
                                     uint64_t *values, unsigned int n,
                                     unsigned int *failed)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
-    unsigned int window = MIN(vfio_user_session_window(device->session),
-                              REGISTERS_UNDER_WAY);
-    VFIOUserAccess accesses[REGISTERS_UNDER_WAY];
-    unsigned int begun = 0, ended = 0;
-    const VFIOUserRegion *region = NULL;
-    uint64_t offset;
-    int ret = 0;
+    VFIOUserRegisters regs = {
+        .device = device,
+        .offs = offs,
+        .values = values,
+        .failed = failed,
+    };
+    const VFIOUserPipeline pipeline = {
+        .begin = vfio_user_registers_begin,
+        .end = vfio_user_registers_end,
+        .forget = vfio_user_registers_forget,
+        .window = MIN(vfio_user_session_window(device->session),
+                      REGISTERS_UNDER_WAY),
+    };
+    int ret = vfio_user_pipeline_run(&pipeline, n, &regs);
 
-    while ((!ret && begun < n) || ended < begun) {
-        VFIOUserAccess *access = &accesses[begun % window];
-        const uint8_t *got;
-
-        if (!ret && begun < n && begun - ended < window) {
-            region = vfio_user_device_region(device, offs[begun],
-                                             sizeof(*values), &offset);
-            ret = !region ? -EINVAL :
-                  vfio_user_access_begin_read(device, region, offset,
-                                              sizeof(*values), NULL, access,
-                                              NULL);
-            *failed = begun;
-            begun += !ret;
-            continue;
-        }
-        access = &accesses[ended % window];
-        if (ret) {
-            vfio_user_session_wait(device->session, &access->call, NULL);
-        } else {
-            ret = vfio_user_access_end(device, region, access, &got, NULL);
-            *failed = ended;
-        }
-        if (!ret) {
-            memcpy(&values[ended], got, sizeof(*values));
-        }
-        ended++;
-        vfio_user_access_free(access);
-    }
     return ret ? vfio_user_access_errno(vbasedev, ret) : 0;
 }
 
@@ -366,61 +398,14 @@ typedef struct VFIOUserTransfer {
     uint64_t offset;            /* of the next message */
     size_t left;                /* bytes from there on */
     size_t most;                /* bytes of one message */
-    unsigned int window;        /* messages under way */
     VFIODataSink *sink;         /* of a read; or */
     VFIODataSource *source;     /* of a write, for */
     uint8_t *buffer;            /* bytes that are to be sent, */
     size_t size;                /* so many at a time, */
     size_t at;                  /* from here on */
     void *opaque;
-    VFIOUserAccess accesses[DATA_UNDER_WAY];
+    VFIOUserAccess accesses[VFIO_USER_DATA_WRITES];
 } VFIOUserTransfer;
-
-static int vfio_user_transfer_begin(VFIOUserTransfer *transfer,
-                                    unsigned int slot)
-{
-    VFIOUserAccess *access = &transfer->accesses[slot];
-    uint32_t count = MIN(transfer->left, transfer->most);
-    uint64_t offset = transfer->offset;
-    int ret;
-
-    transfer->offset += count;
-    transfer->left -= count;
-    if (!transfer->source) {
-        return vfio_user_access_begin_read(transfer->device, transfer->region,
-                                           offset, count,
-                                           &transfer->device->spares[slot],
-                                           access, NULL);
-    }
-    if (transfer->at == transfer->size) {
-        transfer->size = MIN(transfer->size, count + transfer->left);
-        transfer->at = 0;
-        ret = transfer->source(transfer->opaque, transfer->buffer,
-                               transfer->size);
-        if (ret) {
-            return ret;
-        }
-    }
-    transfer->at += count;
-    return vfio_user_access_begin_write(transfer->device, transfer->region,
-                                        offset, count,
-                                        transfer->buffer + transfer->at -
-                                        count, access, NULL);
-}
-
-static int vfio_user_transfer_end(VFIOUserTransfer *transfer,
-                                  unsigned int slot)
-{
-    VFIOUserAccess *access = &transfer->accesses[slot];
-    const uint8_t *data = NULL;
-    int ret = vfio_user_access_end(transfer->device, transfer->region, access,
-                                   transfer->source ? NULL : &data, NULL);
-
-    if (ret || transfer->source) {
-        return ret;
-    }
-    return transfer->sink(transfer->opaque, data, access->count);
-}
 
 /* The access is over, and its memory is spare again. */
 static void vfio_user_transfer_free(VFIOUserTransfer *transfer,
@@ -437,33 +422,96 @@ static void vfio_user_transfer_free(VFIOUserTransfer *transfer,
     vfio_user_access_free(access);
 }
 
-/* After a failure nothing is sent any more, but every answer waited for. */
-static int vfio_user_transfer_run(VFIODevice *vbasedev,
-                                  VFIOUserTransfer *transfer)
+static int vfio_user_transfer_begin_read(void *opaque, uint64_t i,
+                                         unsigned int slot)
 {
-    unsigned int begun = 0, ended = 0, slot;
-    int ret = 0;
+    VFIOUserTransfer *transfer = opaque;
+    uint32_t count = MIN(transfer->left, transfer->most);
+    int ret = vfio_user_access_begin_read(transfer->device, transfer->region,
+                                          transfer->offset, count,
+                                          &transfer->device->spares[slot],
+                                          &transfer->accesses[slot], NULL);
 
-    while ((!ret && transfer->left) || ended < begun) {
-        if (!ret && transfer->left && begun - ended < transfer->window) {
-            slot = begun % transfer->window;
-            ret = vfio_user_transfer_begin(transfer, slot);
-            if (ret) {
-                vfio_user_transfer_free(transfer, slot);
-            } else {
-                begun++;
-            }
-            continue;
-        }
-        slot = ended++ % transfer->window;
-        if (ret) {
-            vfio_user_session_wait(transfer->device->session,
-                                   &transfer->accesses[slot].call, NULL);
-        } else {
-            ret = vfio_user_transfer_end(transfer, slot);
-        }
+    transfer->offset += count;
+    transfer->left -= count;
+    if (ret) {
         vfio_user_transfer_free(transfer, slot);
     }
+    return ret;
+}
+
+static int vfio_user_transfer_begin_write(void *opaque, uint64_t i,
+                                          unsigned int slot)
+{
+    VFIOUserTransfer *transfer = opaque;
+    uint32_t count = MIN(transfer->left, transfer->most);
+    const uint8_t *data;
+    int ret;
+
+    if (transfer->at == transfer->size) {
+        transfer->size = MIN(transfer->size, transfer->left);
+        transfer->at = 0;
+        ret = transfer->source(transfer->opaque, transfer->buffer,
+                               transfer->size);
+        if (ret) {
+            return ret;
+        }
+    }
+    data = transfer->buffer + transfer->at;
+    ret = vfio_user_access_begin_write(transfer->device, transfer->region,
+                                       transfer->offset, count, data,
+                                       &transfer->accesses[slot], NULL);
+    transfer->at += count;
+    transfer->offset += count;
+    transfer->left -= count;
+    return ret;
+}
+
+static int vfio_user_transfer_end(void *opaque, uint64_t i, unsigned int slot)
+{
+    VFIOUserTransfer *transfer = opaque;
+    VFIOUserAccess *access = &transfer->accesses[slot];
+    const uint8_t *data = NULL;
+    int ret = vfio_user_access_end(transfer->device, transfer->region, access,
+                                   transfer->sink ? &data : NULL, NULL);
+
+    if (!ret && transfer->sink) {
+        ret = transfer->sink(transfer->opaque, data, access->count);
+    }
+    vfio_user_transfer_free(transfer, slot);
+    return ret;
+}
+
+static void vfio_user_transfer_forget(void *opaque, uint64_t i,
+                                      unsigned int slot)
+{
+    VFIOUserTransfer *transfer = opaque;
+
+    vfio_user_session_wait(transfer->device->session,
+                           &transfer->accesses[slot].call, NULL);
+    vfio_user_transfer_free(transfer, slot);
+}
+
+static int vfio_user_transfer_run(VFIODevice *vbasedev,
+                                  VFIOUserTransfer *transfer,
+                                  unsigned int window)
+{
+    VFIOUserPipeline pipeline = {
+        .begin = transfer->sink ? vfio_user_transfer_begin_read :
+                                  vfio_user_transfer_begin_write,
+        .end = vfio_user_transfer_end,
+        .forget = vfio_user_transfer_forget,
+        .window = MIN(window,
+                      vfio_user_session_window(transfer->device->session)),
+    };
+    int ret;
+
+    if (transfer->source && pipeline.window > 2) {
+        pipeline.low = VFIO_USER_DATA_WRITES_LOW(pipeline.window);
+    }
+    ret = vfio_user_pipeline_run(&pipeline, DIV_ROUND_UP(transfer->left,
+                                                         transfer->most),
+                                 transfer);
     return ret ? vfio_user_access_errno(vbasedev, ret) : 0;
 }
 
@@ -471,12 +519,11 @@ int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
                                VFIODataSink *sink, void *opaque)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
-    VFIOUserSession *session = device->session;
     VFIOUserTransfer transfer = {
         .device = device,
         .left = size,
-        .most = MIN(size, vfio_user_session_caps(session)->max_data_xfer_size),
-        .window = MIN(vfio_user_session_window(session), VFIO_USER_DATA_READS),
+        .most = MIN(size, vfio_user_session_caps(device->session)->
+                          max_data_xfer_size),
         .sink = sink,
         .opaque = opaque,
     };
@@ -487,24 +534,21 @@ int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
         return vfio_user_device_errno(-EINVAL);
     }
     vfio_user_device_make_spares(device, transfer.most);
-    return vfio_user_transfer_run(vbasedev, &transfer);
+    return vfio_user_transfer_run(vbasedev, &transfer, VFIO_USER_DATA_READS);
 }
 
 int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
                                 VFIODataSource *source, void *opaque)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
-    size_t most = MIN(size, device->max_write);
+    size_t most = MAX(MIN(size, device->max_write), 1);
     /* few and large reads from the stream, of whole messages each */
-    size_t block = MAX(BLOCK_SIZE / MAX(most, 1), 1) * most;
+    size_t block = MAX(BLOCK_SIZE / most, 1) * most;
     g_autofree uint8_t *buffer = g_try_malloc(block);
     VFIOUserTransfer transfer = {
         .device = device,
         .left = size,
         .most = most,
-        .window = MIN(vfio_user_session_window(device->session),
-                      MAX(MIN(WRITE_BYTES_UNDER_WAY / MAX(most, 1),
-                              DATA_UNDER_WAY), 2)),
         .source = source,
         .buffer = buffer,
         .size = block,
@@ -517,5 +561,7 @@ int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
     if (!transfer.region || !buffer) {
         return vfio_user_device_errno(buffer ? -EINVAL : -ENOMEM);
     }
-    return vfio_user_transfer_run(vbasedev, &transfer);
+    return vfio_user_transfer_run(vbasedev, &transfer,
+                                  MAX(MIN(WRITE_BYTES_UNDER_WAY / most,
+                                          VFIO_USER_DATA_WRITES), 2));
 }

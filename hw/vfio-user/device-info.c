@@ -319,37 +319,65 @@ static bool vfio_user_info_take_part(VFIOUserDevice *device, const char *name,
     return true;
 }
 
-/* All are asked about at once; after a failure the answers only go. */
+/* What is asked about at once, and by which slot */
+typedef struct VFIOUserInfoParts {
+    VFIOUserDevice *device;
+    const char *name;
+    VFIOUserInfoQuery *queries;
+    Error **errp;
+} VFIOUserInfoParts;
+
+static int vfio_user_info_begin_part(void *opaque, uint64_t i,
+                                     unsigned int slot)
+{
+    VFIOUserInfoParts *parts = opaque;
+
+    return vfio_user_info_ask_part(parts->device, i, &parts->queries[slot],
+                                   parts->errp) ? 0 : -EIO;
+}
+
+static int vfio_user_info_end_part(void *opaque, uint64_t i, unsigned int slot)
+{
+    VFIOUserInfoParts *parts = opaque;
+
+    return vfio_user_info_take_part(parts->device, parts->name, i,
+                                    &parts->queries[slot],
+                                    parts->errp) ? 0 : -EIO;
+}
+
+static void vfio_user_info_forget_part(void *opaque, uint64_t i,
+                                       unsigned int slot)
+{
+    VFIOUserInfoParts *parts = opaque;
+    VFIOUserCall *call = &parts->queries[slot].call;
+
+    vfio_user_session_wait(parts->device->session, call, NULL);
+    vfio_user_msg_free(call->reply);
+}
+
 static bool vfio_user_info_get_parts(VFIOUserDevice *device, const char *name,
                                      Error **errp)
 {
-    uint32_t parts = device->num_regions + device->num_irqs;
-    uint32_t window = vfio_user_session_window(device->session);
-    g_autofree VFIOUserInfoQuery *queries = g_new0(VFIOUserInfoQuery, window);
-    uint32_t asked = 0, taken = 0;
-    bool ok = true;
+    const VFIOUserPipeline pipeline = {
+        .begin = vfio_user_info_begin_part,
+        .end = vfio_user_info_end_part,
+        .forget = vfio_user_info_forget_part,
+        .window = vfio_user_session_window(device->session),
+    };
+    g_autofree VFIOUserInfoQuery *queries = g_new0(VFIOUserInfoQuery,
+                                                   pipeline.window);
+    VFIOUserInfoParts parts = {
+        .device = device,
+        .name = name,
+        .queries = queries,
+        .errp = errp,
+    };
 
     device->regions = g_new0(VFIOUserRegion, device->num_regions);
     device->irqs = g_new0(VFIOUserIRQDesc, device->num_irqs);
-    while ((ok && asked < parts) || taken < asked) {
-        VFIOUserInfoQuery *query;
-
-        if (ok && asked < parts && asked - taken < window) {
-            ok = vfio_user_info_ask_part(device, asked,
-                                         &queries[asked % window], errp);
-            asked += ok;
-            continue;
-        }
-        query = &queries[taken % window];
-        if (ok) {
-            ok = vfio_user_info_take_part(device, name, taken, query, errp);
-        } else {
-            vfio_user_session_wait(device->session, &query->call, NULL);
-            vfio_user_msg_free(query->call.reply);
-        }
-        taken++;
-    }
-    return ok;
+    return !vfio_user_pipeline_run(&pipeline,
+                                   device->num_regions + device->num_irqs,
+                                   &parts);
 }
 
 bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,

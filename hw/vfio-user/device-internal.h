@@ -26,6 +26,33 @@ const VFIOUserRegion *vfio_user_device_region(VFIOUserDevice *device,
                                               off_t off, size_t size,
                                               uint64_t *region_off);
 
+/*
+ * Requests 0 to n - 1, of which up to @window are under way; a slot, less than
+ * @window, is for what a request needs until it is over.  Answers are taken in
+ * order.  Every callback runs in the thread that runs the pipeline.
+ */
+typedef struct VFIOUserPipeline {
+    /* Send request @i.  0 or -errno: then nothing is under way in @slot. */
+    int (*begin)(void *opaque, uint64_t i, unsigned int slot);
+    /* Wait for the answer to request @i and take it.  0 or -errno */
+    int (*end)(void *opaque, uint64_t i, unsigned int slot);
+    /* Wait for the answer to request @i, which nobody wants any more. */
+    void (*forget)(void *opaque, uint64_t i, unsigned int slot);
+    unsigned int window;
+    /*
+     * When there are @window under way, wait until there are fewer than this,
+     * as one for one puts both sides to sleep each time.  0: one for one
+     */
+    unsigned int low;
+} VFIOUserPipeline;
+
+/*
+ * pipeline.c: 0, or the first -errno of a callback.  Nothing is sent after
+ * that, and in any case nothing is under way any more on return.
+ */
+int vfio_user_pipeline_run(const VFIOUserPipeline *pipeline, uint64_t n,
+                           void *opaque);
+
 /* access.c: free what is kept between two chunks of device data. data_lock. */
 void vfio_user_device_drop_spares(VFIOUserDevice *device);
 

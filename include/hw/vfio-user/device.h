@@ -25,8 +25,15 @@ typedef struct VFIOUserRegion {
 
 typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 
-/* Messages with device data that are read, under way at once */
+/*
+ * Messages with device data under way at once, so that neither side waits for
+ * the other at each.  Reads may be of 1 MiB.
+ */
 #define VFIO_USER_DATA_READS 2
+#define VFIO_USER_DATA_WRITES 16
+
+/* Of so many writes under way, when there are fewer more are sent. */
+#define VFIO_USER_DATA_WRITES_LOW(window) DIV_ROUND_UP(window, 2)
 
 /*
  * All but @session, which has its own locks, @late_irqs, @spares, @resume_dma

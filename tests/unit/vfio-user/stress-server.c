@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
+#include "hw/vfio-user/device.h"
 #include "stress-server.h"
 
 #define RW_SIZE         16          /* offset, region and count */
@@ -14,10 +15,6 @@
 #define ASKED_MOST      8           /* commands under way */
 #define ASKED_IDLE      40          /* with only the main loop to hear them */
 #define DIE_AFTER       2000        /* requests */
-
-/* Pieces of data that the client has under way, of the same size each */
-#define READ_WINDOW     2
-#define WRITE_WINDOW    16
 
 /* What the server asks for, over and over, by the number of the command */
 enum { PUT, GET, PUT_WHERE_IT_COMES, GET_WHERE_IT_COMES, NUM_KINDS };
@@ -192,6 +189,21 @@ static void serve_data(Server *server, uint64_t offset, uint32_t count)
 }
 
 /*
+ * Whether the client, after piece @number of its data, sends no more until a
+ * reply comes to piece @first or a later one.  Reads are sent one for one.
+ * Writes are sent in rows: one of as many as may be under way, and then always
+ * one of so many that they are that many again.
+ */
+static bool waits_after(bool read, uint64_t first, uint64_t number)
+{
+    uint64_t most = read ? VFIO_USER_DATA_READS : VFIO_USER_DATA_WRITES;
+    uint64_t row = read ? 1 : most + 1 - VFIO_USER_DATA_WRITES_LOW(most);
+
+    return number + 1 >= most && (number + 1 - most) % row == 0 &&
+           number + 1 + row >= first + 1 + most;
+}
+
+/*
  * Note who waits for a reply that will not come, having sent all that may be
  * under way; true: all do.
  */
@@ -201,7 +213,6 @@ static bool all_wait(Server *server, uint32_t region, uint64_t offset,
     bool read = server->msg->command == 9;
     unsigned int number = !region ? offset / STRESS_BLOCK :
                           read ? STRESS_READER : STRESS_WRITER;
-    unsigned int window = !region ? 1 : read ? READ_WINDOW : WRITE_WINDOW;
 
     if (server->msg->flags & PEER_NO_REPLY) {
         return false;
@@ -211,8 +222,8 @@ static bool all_wait(Server *server, uint32_t region, uint64_t offset,
         server->first[number] = offset;
     }
     server->waiting[number] |=
-        offset + count >= server->first[number] + (uint64_t)window * count ||
-        (region && offset + count == STRESS_DATA_SIZE);
+        !region || offset + count == STRESS_DATA_SIZE ||
+        waits_after(read, server->first[number] / count, offset / count);
     for (int i = 0; i < STRESS_THREADS; i++) {
         if (!server->waiting[i]) {
             return false;
