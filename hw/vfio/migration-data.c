@@ -8,10 +8,12 @@
 #include "qemu/osdep.h"
 #include <linux/vfio.h>
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "hw/vfio/migration-data.h"
 #include "hw/vfio/vfio-common.h"
 #include "migration/qemu-file.h"
+#include "sysemu/runstate.h"
 
 /* What a backend without data_read and data_write gets at a time */
 #define MAX_PIECE (1 * MiB)
@@ -100,6 +102,32 @@ static int data_move(DataStream *stream, off_t off, uint64_t size, bool save)
         }
     }
     return 0;
+}
+
+VFIODevice *vfio_migration_data_begin(VFIODevice *vbasedev)
+{
+    VFIOMigrationControl *control = &vbasedev->migration->control;
+    /* savevm does this in the main loop, which then answers nobody anyway */
+    bool without_bql = runstate_check(RUN_STATE_FINISH_MIGRATE);
+
+    if (without_bql) {
+        qemu_system_hold_reset(true);
+        qemu_mutex_unlock_iothread();
+    }
+    qemu_mutex_lock(&control->data_lock);
+    control->without_bql = without_bql;
+    return vbasedev;
+}
+
+void vfio_migration_data_end(VFIODevice *vbasedev)
+{
+    VFIOMigrationControl *control = &vbasedev->migration->control;
+    bool without_bql = control->without_bql;
+
+    qemu_mutex_unlock(&control->data_lock);
+    if (without_bql) {
+        qemu_mutex_lock_iothread();
+    }
 }
 
 int vfio_migration_next_chunk(VFIODevice *vbasedev, uint64_t *offset,

@@ -193,7 +193,10 @@ int vfio_migration_device_event(VFIODevice *vbasedev, VFIOMigrationEvent event)
 
     if (event == VFIO_MIGRATION_EVENT_SAVE_SETUP) {
         control->saved = 0;
-        control->data_saved = false;
+    } else if (event == VFIO_MIGRATION_EVENT_SAVE_CLEANUP) {
+        /* a migration that has failed may have left it to this device */
+        control->told = false;
+        qemu_system_hold_reset(false);
     }
     control->least_pending = UINT64_MAX;
     return vfio_migration_state_event(&control->state, event);

@@ -29,6 +29,7 @@ static void member_tell(Member *member)
     control->result = vfio_migration_device_event(member->vbasedev,
                                                   member->event);
     control->told = true;
+    control->told_what = member->event;
 }
 
 static void *member_run(void *opaque)
@@ -80,51 +81,9 @@ int vfio_migration_event_together(VFIODevice *vbasedev,
     if (goes_alone(vbasedev)) {
         return vfio_migration_device_event(vbasedev, event);
     }
-    if (!control->told) {
+    if (!control->told || control->told_what != event) {
         tell_all(event);
     }
     control->told = false;
     return control->result;
-}
-
-/* Is there a device whose data has not been saved yet? */
-static bool data_is_left(void)
-{
-    VFIODevice *vbasedev;
-    VFIOGroup *group;
-
-    QLIST_FOREACH(group, &vfio_group_list, next) {
-        QLIST_FOREACH(vbasedev, &group->device_list, next) {
-            if (!goes_alone(vbasedev) &&
-                !vbasedev->migration->control.data_saved) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-int vfio_migration_save_done(VFIODevice *vbasedev)
-{
-    const VFIOMigrationEvent event = VFIO_MIGRATION_EVENT_SAVE_DONE;
-    int ret = 0;
-    VFIOGroup *group;
-
-    if (goes_alone(vbasedev)) {
-        return vfio_migration_device_event(vbasedev, event);
-    }
-    vbasedev->migration->control.data_saved = true;
-    if (data_is_left()) {
-        return 0;
-    }
-    tell_all(event);
-    QLIST_FOREACH(group, &vfio_group_list, next) {
-        QLIST_FOREACH(vbasedev, &group->device_list, next) {
-            if (!goes_alone(vbasedev)) {
-                vbasedev->migration->control.told = false;
-                ret = ret ?: vbasedev->migration->control.result;
-            }
-        }
-    }
-    return ret;
 }

@@ -24,6 +24,7 @@ int main(int argc, char **argv)
     vfio_user_test_add_life();
     vfio_user_test_add_many();
     vfio_user_test_add_migration();
+    vfio_user_test_add_monitor();
     vfio_user_test_add_operator();
     vfio_user_test_add_property();
     vfio_user_test_add_scenarios();

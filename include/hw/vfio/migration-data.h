@@ -37,4 +37,23 @@ int vfio_migration_save_data(VFIODevice *vbasedev, QEMUFile *f,
 int vfio_migration_load_data(VFIODevice *vbasedev, QEMUFile *f,
                              uint64_t offset, uint64_t size);
 
+/*
+ * Around the saving of a device that is stopped, once it is: takes data_lock,
+ * and lets go of the BQL in a migration, so that the monitor answers
+ * meanwhile.  RAM that changes is noticed, since it is saved after devices'
+ * data; devices can be neither plugged nor unplugged, as in all of a migration;
+ * the guest cannot be started; and resets are held until the migration is over
+ * (VFIO_MIGRATION_EVENT_SAVE_CLEANUP).  BQL held, in the thread that saves.
+ */
+VFIODevice *vfio_migration_data_begin(VFIODevice *vbasedev);
+void vfio_migration_data_end(VFIODevice *vbasedev);
+
+/* The same up to the end of the block */
+typedef VFIODevice *VFIOMigrationDataGuard;
+G_DEFINE_AUTO_CLEANUP_FREE_FUNC(VFIOMigrationDataGuard,
+                                vfio_migration_data_end, NULL)
+#define VFIO_MIGRATION_DATA_GUARD(vbasedev) \
+    g_auto(VFIOMigrationDataGuard) data_guard G_GNUC_UNUSED = \
+        vfio_migration_data_begin(vbasedev)
+
 #endif /* HW_VFIO_MIGRATION_DATA_H */

@@ -29,12 +29,13 @@ typedef struct VFIOMigrationControl {
     uint64_t saved;             /* bytes of device data in this migration */
     uint64_t least_pending;     /* since the device has stopped */
     int64_t least_since;        /* ms of QEMU_CLOCK_REALTIME */
+    bool without_bql;           /* who saves has let go of it */
 
     /* BQL */
     bool resetting;             /* between reset_begin and reset_end */
     bool start_failed;          /* the device was to run, and did not */
-    bool data_saved;            /* in this migration, and all of it */
-    bool told;                  /* of an event that the device is to hear of */
+    bool told;                  /* of an event that the device is to hear of, */
+    VFIOMigrationEvent told_what;   /* this one */
     int result;                 /* what came of that */
     VMChangeStateEntry *settle;
 } VFIOMigrationControl;
@@ -74,13 +75,6 @@ int vfio_migration_device_event(VFIODevice *vbasedev,
  */
 int vfio_migration_event_together(VFIODevice *vbasedev,
                                   VFIOMigrationEvent event);
-
-/*
- * VFIO_MIGRATION_EVENT_SAVE_DONE: the device's data is in the stream.  The
- * last device of which that is so has all of them stop, at the same time.
- * Returns 0, or -errno for the first device that failed.  As above otherwise.
- */
-int vfio_migration_save_done(VFIODevice *vbasedev);
 
 /*
  * The VM has stopped or is about to run; a device that does not follow fails

@@ -114,9 +114,8 @@ int vfio_migration_event_together(VFIODevice *vbasedev,
     g_assert_not_reached();
 }
 
-int vfio_migration_save_done(VFIODevice *vbasedev)
+void qemu_system_hold_reset(bool hold)
 {
-    g_assert_not_reached();
 }
 
 int vfio_region_setup(Object *obj, VFIODevice *vbasedev, VFIORegion *region,

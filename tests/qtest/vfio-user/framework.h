@@ -229,6 +229,9 @@ typedef struct VFIOUserTestPair {
 void vfio_user_test_dirty_page(VFIOUserTestPair *pair, uint64_t address,
                                uint8_t pattern);
 
+/* Give the source's device what the destination's is to have in the end. */
+void vfio_user_test_fill_device(VFIOUserTestPair *pair);
+
 /*
  * A moment of the migration: the source's server holds back the nth message
  * that matches, counted from the start of the migration, while @act runs.
@@ -318,6 +321,7 @@ void vfio_user_test_add_late(void);
 void vfio_user_test_add_life(void);
 void vfio_user_test_add_many(void);
 void vfio_user_test_add_migration(void);
+void vfio_user_test_add_monitor(void);
 void vfio_user_test_add_operator(void);
 void vfio_user_test_add_property(void);
 void vfio_user_test_add_scenarios(void);

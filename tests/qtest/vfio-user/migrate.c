@@ -80,11 +80,18 @@ static VFIOUserTestVM *start_vm(const VFIOUserMigrationTest *test,
     return vm;
 }
 
-static void start_source(VFIOUserTestPair *pair,
-                         const VFIOUserMigrationTest *test)
+void vfio_user_test_fill_device(VFIOUserTestPair *pair)
 {
     unsigned i;
 
+    for (i = 0; i < MOCK_NUM_SCRATCH; i++) {
+        mock_scratch_set(pair->source->mock, i, SCRATCH_VALUE(i));
+    }
+}
+
+static void start_source(VFIOUserTestPair *pair,
+                         const VFIOUserMigrationTest *test)
+{
     pair->source = start_vm(test, "source", false);
     vfio_user_test_qmp(pair->source, "{'execute': 'migrate-set-capabilities',"
                        " 'arguments': {'capabilities': ["
@@ -96,9 +103,7 @@ static void start_source(VFIOUserTestPair *pair,
                            " 'arguments': {'max-bandwidth': %" PRIu64 "}}",
                            test->bandwidth);
     }
-    for (i = 0; i < MOCK_NUM_SCRATCH; i++) {
-        mock_scratch_set(pair->source->mock, i, SCRATCH_VALUE(i));
-    }
+    vfio_user_test_fill_device(pair);
     qtest_writeq(pair->source->qts, GUEST_PAGE, GUEST_VALUE);
 }
 
