@@ -187,7 +187,8 @@ static bool vfio_user_pci_set_up(VFIOUserPCIDevice *udev, Error **errp)
 static bool vfio_user_pci_check_properties(const VFIOUserPCIDevice *udev,
                                            Error **errp)
 {
-    if (!udev->socket) {
+    if (!udev->socket || (udev->socket->type == SOCKET_ADDRESS_TYPE_UNIX &&
+                          !*udev->socket->u.q_unix.path)) {
         error_setg(errp, "vfio-user-pci: property 'socket' is missing: use "
                    "socket=PATH, the UNIX socket of a vfio-user server");
         return false;
