@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/units.h"
+#include "standard-headers/linux/pci_regs.h"
 #include "sysemu/runstate.h"
 #include "device-internal.h"
 
@@ -186,6 +187,25 @@ static int vfio_user_access_read(VFIOUserDevice *device,
     return ret;
 }
 
+/* What has been checked stays: a server may say something else by now. */
+static void vfio_user_access_settle_config(const VFIOUserDevice *device,
+                                           const VFIOUserRegion *region,
+                                           uint64_t offset, size_t size,
+                                           uint8_t *data)
+{
+    size_t i;
+
+    if (!device->checked_config ||
+        region->desc.index != VFIO_PCI_CONFIG_REGION_INDEX) {
+        return;
+    }
+    for (i = 0; i < size; i++) {
+        if ((offset + i) / 4 != PCI_ROM_ADDRESS / 4) {
+            data[i] = device->checked_config[offset + i];
+        }
+    }
+}
+
 ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
                                      size_t size, void *data)
 {
@@ -217,6 +237,7 @@ ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
             return vfio_user_access_fail(vbasedev, region, ret, err);
         }
     }
+    vfio_user_access_settle_config(device, region, offset, size, data);
     return size;
 }
 

@@ -426,6 +426,7 @@ void vfio_user_device_cleanup(VFIOUserDevice *device)
         vfio_user_late_irqs_replay(device, NULL);
     }
     vfio_user_device_drop_spares(device);
+    g_clear_pointer(&device->checked_config, g_free);
     g_clear_pointer(&device->regions, g_free);
     g_clear_pointer(&device->irqs, g_free);
     device->num_regions = 0;

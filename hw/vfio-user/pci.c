@@ -278,6 +278,7 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
         return;
     }
     vfio_pci_device_realize(&udev->device, errp);
+    vfio_user_device_release_config(&udev->user);
     realized = !*errp;
     if (!vfio_user_pci_good_so_far(udev, errp)) {
         if (realized) {

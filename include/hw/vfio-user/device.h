@@ -36,9 +36,9 @@ typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 #define VFIO_USER_DATA_WRITES_LOW(window) DIV_ROUND_UP(window, 2)
 
 /*
- * All but @session, which has its own locks, @late_irqs, @spares, @resume_dma
- * and @settle_dma is set up by vfio_user_device_init() and does not change
- * until cleanup.
+ * All but @session, which has its own locks, @late_irqs, @spares,
+ * @checked_config, @resume_dma and @settle_dma is set up by
+ * vfio_user_device_init() and does not change until cleanup.
  */
 typedef struct VFIOUserDevice {
     VFIOUserSession *session;   /* borrowed */
@@ -68,6 +68,11 @@ typedef struct VFIOUserDevice {
      */
     void *spares[VFIO_USER_DATA_READS];
     size_t spare_size;
+    /*
+     * Config space as it was checked, while the device is being realized and
+     * must not become another one; else NULL.  BQL
+     */
+    uint8_t *checked_config;
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;
@@ -140,7 +145,14 @@ extern const VFIODeviceIOOps vfio_user_device_io_ops;
  * Check the server's config space where hw/vfio and hw/pci take it on trust:
  * header type, BAR types, capability chains and MSI-X.  BQL held.  Returns
  * false with @errp set when it cannot be read or must not be used.
+ *
+ * What has been checked is what is read of it until
+ * vfio_user_device_release_config(), whatever the server says by then; but not
+ * the ROM's register, whose size is read after a write.
  */
 bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp);
+
+/* The device is realized: config space is the server's again.  BQL held. */
+void vfio_user_device_release_config(VFIOUserDevice *device);
 
 #endif /* HW_VFIO_USER_DEVICE_H */
