@@ -38,11 +38,7 @@ static VFIOUserDeadline vfio_user_access_deadline(const VFIOUserRegion *region,
                                                 VFIO_USER_DEADLINE_BULK;
 }
 
-/*
- * What migration is told of @ret.  However the connection has ended, the
- * device is lost; and a destination ends before the main loop comes to say why.
- */
-static int vfio_user_access_errno(VFIODevice *vbasedev, int ret)
+int vfio_user_access_errno(VFIODevice *vbasedev, int ret)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
     const Error *reason = vfio_user_session_reason(device->session);
@@ -219,6 +215,7 @@ ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
     if (!region) {
         return vfio_user_device_errno(-EINVAL);
     }
+    vfio_user_mapped_check(device);
     for (done = 0; done < size; done += piece) {
         Error *err = NULL;
         int ret;
@@ -284,6 +281,7 @@ ssize_t vfio_user_device_region_write(VFIODevice *vbasedev, off_t off,
     if (!region) {
         return vfio_user_device_errno(-EINVAL);
     }
+    vfio_user_mapped_check(device);
     if (region->migration && !offset) {
         vfio_user_device_drop_spares(device);
         if (device->settle_dma) {

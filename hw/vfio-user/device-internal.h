@@ -70,6 +70,32 @@ int vfio_user_device_data_read(VFIODevice *vbasedev, off_t off, size_t size,
 int vfio_user_device_data_write(VFIODevice *vbasedev, off_t off, size_t size,
                                 VFIODataSource *source, void *opaque);
 
+/*
+ * access.c: what migration is told of @ret (-errno).  However the connection
+ * has ended, the device is lost; and a destination ends before the main loop
+ * comes to say why, so this does.
+ */
+int vfio_user_access_errno(VFIODevice *vbasedev, int ret);
+
+/*
+ * mapped.c: @size bytes at @address are mapped from a file of @region's, until
+ * region_munmap; at the same address again they replace what was there, and
+ * what was found wrong with @region is forgotten.  From then on an access that
+ * finds the file shorter gets memory that reads as ones (its first MiB), and
+ * the session ends.  False when there are too many.  BQL held.
+ */
+bool vfio_user_mapped_add(VFIOUserDevice *device, uint32_t region,
+                          void *address, size_t size);
+
+/* Kill the session if that has happened.  Any thread. */
+void vfio_user_mapped_check(VFIOUserDevice *device);
+
+/* mapped.c: slots of VFIODeviceIOOps */
+int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
+                                   size_t size);
+int vfio_user_device_check_mapped(VFIODevice *vbasedev, const void *address,
+                                  size_t size);
+
 /* irqs.c: a slot of VFIODeviceIOOps */
 int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs);
 

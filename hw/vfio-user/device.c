@@ -154,6 +154,7 @@ static void *vfio_user_device_region_mmap(VFIODevice *vbasedev, off_t off,
     VFIOUserDevice *device = vbasedev->io_opaque;
     const VFIOUserRegion *region;
     uint64_t offset, file_offset;
+    void *mapped;
     uint32_t i;
     int fd = -1;
 
@@ -179,7 +180,14 @@ static void *vfio_user_device_region_mmap(VFIODevice *vbasedev, off_t off,
         errno = ENXIO;
         return MAP_FAILED;
     }
-    return mmap(NULL, size, prot, MAP_SHARED, fd, file_offset);
+    mapped = mmap(NULL, size, prot, MAP_SHARED, fd, file_offset);
+    if (mapped != MAP_FAILED &&
+        !vfio_user_mapped_add(device, region->desc.index, mapped, size)) {
+        munmap(mapped, size);
+        errno = ENOSPC;
+        return MAP_FAILED;
+    }
+    return mapped;
 }
 
 static int vfio_user_device_reset(VFIODevice *vbasedev)
@@ -216,6 +224,8 @@ const VFIODeviceIOOps vfio_user_device_io_ops = {
     .data_read = vfio_user_device_data_read,
     .data_write = vfio_user_device_data_write,
     .region_mmap = vfio_user_device_region_mmap,
+    .region_munmap = vfio_user_device_region_munmap,
+    .check_mapped = vfio_user_device_check_mapped,
     .device_reset = vfio_user_device_reset,
     .device_resumed = vfio_user_device_resumed,
 };

@@ -77,6 +77,15 @@ const VFIODeviceIOOps vfio_device_io_ops_kernel = {
     .device_reset = vfio_kernel_device_reset,
 };
 
+void vfio_region_munmap(VFIODevice *vbasedev, const VFIOMmap *map)
+{
+    if (vbasedev->io_ops->region_munmap) {
+        vbasedev->io_ops->region_munmap(vbasedev, map->mmap, map->size);
+    } else {
+        munmap(map->mmap, map->size);
+    }
+}
+
 static int vfio_kernel_dma_map(VFIOContainer *container,
                                struct vfio_iommu_type1_dma_map *map)
 {

@@ -178,6 +178,12 @@ static int data_transfer(VFIODevice *vbasedev, QEMUFile *f, uint64_t offset,
 
         part = size;
         mapped = data_find_mapped(region, offset, &part);
+        if (mapped && io_ops->check_mapped) {
+            ret = io_ops->check_mapped(vbasedev, mapped, part);
+        }
+        if (ret) {
+            break;
+        }
         if (mapped) {
             ret = save ? data_put(&stream, mapped, part) :
                          data_get(&stream, mapped, part);

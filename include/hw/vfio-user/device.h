@@ -36,7 +36,7 @@ typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 #define VFIO_USER_DATA_WRITES_LOW(window) DIV_ROUND_UP(window, 2)
 
 /*
- * All but @session, which has its own locks, @late_irqs, @spares,
+ * All but @session, which has its own locks, @late_irqs, @spares, @shrunk,
  * @checked_config, @resume_dma and @settle_dma is set up by
  * vfio_user_device_init() and does not change until cleanup.
  */
@@ -73,6 +73,7 @@ typedef struct VFIOUserDevice {
      * must not become another one; else NULL.  BQL
      */
     uint8_t *checked_config;
+    uint32_t shrunk;            /* region found too short, plus 1; atomic */
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
 } VFIOUserDevice;

@@ -12,6 +12,7 @@
 
 typedef struct VFIODevice VFIODevice;
 typedef struct VFIOContainer VFIOContainer;
+struct VFIOMmap;
 
 /*
  * Takes @size bytes of device data, which stay the caller's and are valid
@@ -86,10 +87,21 @@ typedef struct VFIODeviceIOOps {
 
     /*
      * Map @size bytes at @off with the PROT_* bits in @prot.  The caller
-     * unmaps.  Returns MAP_FAILED and sets errno on failure.
+     * unmaps all of it with region_munmap().  Returns MAP_FAILED and sets
+     * errno on failure.
      */
     void *(*region_mmap)(VFIODevice *vbasedev, off_t off, size_t size,
                          int prot);
+
+    /* Undo region_mmap().  NULL: munmap() does. */
+    int (*region_munmap)(VFIODevice *vbasedev, void *address, size_t size);
+
+    /*
+     * This thread is about to access @size bytes at @address, which are
+     * mapped: are they still there?  NULL where they always are.
+     */
+    int (*check_mapped)(VFIODevice *vbasedev, const void *address,
+                        size_t size);
 
     /* Reset the device's function. */
     int (*device_reset)(VFIODevice *vbasedev);
@@ -134,5 +146,8 @@ typedef struct VFIOContainerIOOps {
 /* The kernel's VFIO, through the fds of device and container. */
 extern const VFIODeviceIOOps vfio_device_io_ops_kernel;
 extern const VFIOContainerIOOps vfio_container_io_ops_kernel;
+
+/* Undo region_mmap() of @map, which is @vbasedev's, with whatever backend. */
+void vfio_region_munmap(VFIODevice *vbasedev, const struct VFIOMmap *map);
 
 #endif /* HW_VFIO_VFIO_IO_OPS_H */

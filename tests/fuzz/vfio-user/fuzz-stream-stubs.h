@@ -10,7 +10,7 @@
 
 #include "hw/vfio/vfio-common.h"
 #include "hw/vfio-user/session.h"
-#include "../../../hw/vfio-user/device-internal.h"
+#include "../../unit/vfio-user/mapped-stubs.h"
 #include "migration/migration.h"
 #include "migration/misc.h"
 #include "migration/register.h"

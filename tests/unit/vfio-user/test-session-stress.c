@@ -14,7 +14,7 @@
 #include "exec/address-spaces.h"
 #include "hw/vfio/migration-device.h"
 #include "hw/vfio-user/incoming.h"
-#include "../../../hw/vfio-user/device-internal.h"
+#include "mapped-stubs.h"
 #include "stress-server.h"
 
 #define ROUNDS          250         /* of a vCPU, four accesses each */

@@ -1,0 +1,34 @@
+/*
+ * In place of mapped.c, for tests of a device whose files never shrink.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_UNIT_VFIO_USER_MAPPED_STUBS_H
+#define TESTS_UNIT_VFIO_USER_MAPPED_STUBS_H
+
+#include "../../../hw/vfio-user/device-internal.h"
+
+void vfio_user_mapped_check(VFIOUserDevice *device)
+{
+}
+
+bool vfio_user_mapped_add(VFIOUserDevice *device, uint32_t region,
+                          void *address, size_t size)
+{
+    g_assert_not_reached();
+}
+
+int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
+                                   size_t size)
+{
+    g_assert_not_reached();
+}
+
+int vfio_user_device_check_mapped(VFIODevice *vbasedev, const void *address,
+                                  size_t size)
+{
+    return 0;
+}
+
+#endif /* TESTS_UNIT_VFIO_USER_MAPPED_STUBS_H */
