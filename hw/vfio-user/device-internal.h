@@ -96,6 +96,10 @@ int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
 int vfio_user_device_check_mapped(VFIODevice *vbasedev, const void *address,
                                   size_t size);
 
+/* identity.c: slots of VFIODeviceIOOps */
+void vfio_user_device_save_identity(VFIODevice *vbasedev, QEMUFile *f);
+int vfio_user_device_load_identity(VFIODevice *vbasedev, QEMUFile *f);
+
 /* irqs.c: a slot of VFIODeviceIOOps */
 int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs);
 

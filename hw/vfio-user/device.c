@@ -226,6 +226,8 @@ const VFIODeviceIOOps vfio_user_device_io_ops = {
     .region_mmap = vfio_user_device_region_mmap,
     .region_munmap = vfio_user_device_region_munmap,
     .check_mapped = vfio_user_device_check_mapped,
+    .save_identity = vfio_user_device_save_identity,
+    .load_identity = vfio_user_device_load_identity,
     .device_reset = vfio_user_device_reset,
     .device_resumed = vfio_user_device_resumed,
 };

@@ -103,6 +103,14 @@ typedef struct VFIODeviceIOOps {
     int (*check_mapped)(VFIODevice *vbasedev, const void *address,
                         size_t size);
 
+    /*
+     * Put into a migration stream what the device is to a guest, and compare
+     * that with this device: -EINVAL, reported, if it is another one.  NULL
+     * where nothing is put there.
+     */
+    void (*save_identity)(VFIODevice *vbasedev, QEMUFile *f);
+    int (*load_identity)(VFIODevice *vbasedev, QEMUFile *f);
+
     /* Reset the device's function. */
     int (*device_reset)(VFIODevice *vbasedev);
 

@@ -1,5 +1,6 @@
 /*
- * In place of mapped.c, for tests of a device whose files never shrink.
+ * In place of mapped.c and identity.c, for tests of a device whose files never
+ * shrink, and which is on no bus.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -29,6 +30,16 @@ int vfio_user_device_check_mapped(VFIODevice *vbasedev, const void *address,
                                   size_t size)
 {
     return 0;
+}
+
+void vfio_user_device_save_identity(VFIODevice *vbasedev, QEMUFile *f)
+{
+    g_assert_not_reached();
+}
+
+int vfio_user_device_load_identity(VFIODevice *vbasedev, QEMUFile *f)
+{
+    return -EINVAL;
 }
 
 #endif /* TESTS_UNIT_VFIO_USER_MAPPED_STUBS_H */
