@@ -135,7 +135,7 @@ void mock_pci_config_init(Mock *mock)
     memset(mock->device.config, 0, sizeof(mock->device.config));
     memset(mock->device.config_mask, 0, sizeof(mock->device.config_mask));
     set(mock, PCI_VENDOR, MOCK_PCI_VENDOR_ID, 2);
-    set(mock, PCI_DEVICE, MOCK_PCI_DEVICE_ID, 2);
+    set(mock, PCI_DEVICE, mock->config.pci_device_id, 2);
     set_writable(mock, PCI_COMMAND, COMMAND_BITS, 2);
     set(mock, PCI_CLASS, MOCK_PCI_CLASS << 8 | 1, 4);
     set_writable(mock, PCI_CACHE_LINE, 0xff, 1);

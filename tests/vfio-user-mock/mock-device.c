@@ -207,7 +207,8 @@ int mock_region_get_info(Mock *mock, MockMessage *command, MockMessage *reply)
     mock_get(&reader, 4);
     index = mock_get(&reader, 4);
     if (reader.bad || command->body->len < REGION_INFO_SIZE ||
-        argsz < REGION_INFO_SIZE || index >= MOCK_NUM_REGIONS) {
+        argsz < REGION_INFO_SIZE ||
+        index >= MAX(MOCK_NUM_REGIONS, mock->config.num_regions)) {
         return -EINVAL;
     }
     size = mock_region_size(mock, index);

@@ -37,6 +37,7 @@ static const char *const action_names[] = {
     [MOCK_ACTION_DUPLICATE] = "duplicate",
     [MOCK_ACTION_EXTRA_FD] = "extra-fd",
     [MOCK_ACTION_NO_FDS] = "no-fds",
+    [MOCK_ACTION_OTHER_FDS] = "other-fds",
 };
 
 const char *mock_action_name(MockAction action)
@@ -246,6 +247,7 @@ static const NumberKey number_keys[] = {
     NUMBER_KEY("ms", delay_ms, 3600000, 0),
     NUMBER_KEY("bytes", bytes, UINT32_MAX, 0),
     NUMBER_KEY("at", offset, UINT32_MAX, 0),
+    NUMBER_KEY("fd", fd, INT32_MAX, 0),
     NUMBER_KEY("xor", xor, UINT8_MAX, 0),
 };
 

@@ -35,6 +35,8 @@ typedef enum MockAction {
     MOCK_ACTION_DUPLICATE,      /* reply twice */
     MOCK_ACTION_EXTRA_FD,       /* reply with one more fd */
     MOCK_ACTION_NO_FDS,         /* reply without its fds */
+    /* reply with `fd` for each of its fds, once at least, and with `data` */
+    MOCK_ACTION_OTHER_FDS,
 } MockAction;
 
 /* Far away: the next ids may be those of requests under way */
@@ -55,6 +57,7 @@ typedef struct MockRule {
     size_t offset;
     uint8_t xor;
     uint16_t reply_command;
+    int fd;                     /* stays the caller's, open meanwhile */
     const void *data;           /* copied when the rule is added */
     size_t data_size;
 } MockRule;
@@ -68,14 +71,16 @@ typedef struct MockRule {
  *   "action"   "reply", "error", "error-after", "delay", "hold", "defer",
  *              "cut", "dribble", "mangle", "truncate", "extend",
  *              "close-before", "close-after", "wrong-id", "wrong-command",
- *              "wrong-type", "no-reply", "duplicate", "extra-fd", "no-fds"
+ *              "wrong-type", "no-reply", "duplicate", "extra-fd", "no-fds",
+ *              "other-fds"
  *   "errno"    integer 0..4294967295 (error, error-after)
  *   "ms"       integer (delay, dribble)
  *   "bytes"    integer (cut, dribble, truncate, extend)
  *   "at", "xor"  integers (mangle: message byte, value)
+ *   "fd"       integer, an open file of the mock's (other-fds)
  *   "reply_command"  name or number (wrong-command)
- *   "data"     string of hexadecimal digits (reply; error, error-after: a
- *              body, which such replies should not have)
+ *   "data"     string of hexadecimal digits (reply, other-fds; error,
+ *              error-after: a body, which such replies should not have)
  * Anything else is an error.
  */
 

@@ -217,9 +217,18 @@ static void set_body(MockMessage *reply, GBytes *data)
     g_byte_array_append(reply->body, bytes, size);
 }
 
+static void close_fds(MockMessage *reply)
+{
+    while (reply->num_fds) {
+        close(reply->fds[--reply->num_fds]);
+    }
+}
+
 static void bend(Mock *mock, const MockRule *rule, GBytes *data,
                  MockMessage *reply)
 {
+    unsigned fds = reply->num_fds;
+
     switch (rule->action) {
     case MOCK_ACTION_REPLY:
         set_body(reply, data);
@@ -251,8 +260,17 @@ static void bend(Mock *mock, const MockRule *rule, GBytes *data,
         mock_message_add_fd(reply, mock->wake_fd);
         break;
     case MOCK_ACTION_NO_FDS:
-        while (reply->num_fds) {
-            close(reply->fds[--reply->num_fds]);
+        close_fds(reply);
+        break;
+    case MOCK_ACTION_OTHER_FDS:
+        close_fds(reply);
+        if (g_bytes_get_size(data)) {
+            set_body(reply, data);
+        }
+        while (reply->num_fds < MAX(fds, 1)) {
+            if (!mock_message_add_fd(reply, rule->fd)) {
+                break;
+            }
         }
         break;
     default:

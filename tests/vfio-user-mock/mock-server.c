@@ -49,6 +49,7 @@ void mock_config_init(MockConfig *config)
         .initial_state = MOCK_STATE_RUNNING,
         .config_size = 256,
         .bar0_size = 4096,
+        .pci_device_id = MOCK_PCI_DEVICE_ID,
         .num_regions = MOCK_NUM_REGIONS,
         .num_irqs = MOCK_NUM_IRQS,
         .num_msix_vectors = MOCK_MSIX_VECTORS,

@@ -64,6 +64,7 @@ typedef struct MockConfig {
     uint64_t bar0_size;             /* region size as told to the client */
     uint64_t bar2_size;             /* 0: no BAR2 */
     unsigned bar2_areas;            /* mmap-able areas; 0: not mmap-able */
+    uint16_t pci_device_id;
     bool msi;                       /* MSI capability with one vector */
     bool function_reset;            /* by advanced features, and by D3 to D0 */
     bool no_intx;
@@ -204,6 +205,31 @@ int mock_dma_write_by_message(Mock *mock, uint64_t iova, const void *buffer,
                               size_t size, unsigned timeout_ms);
 int mock_dma_read_by_message(Mock *mock, uint64_t iova, void *buffer,
                              size_t size, unsigned timeout_ms);
+
+/*
+ * Take the file behind a region that the client may map (BAR2, migration) so
+ * that @size bytes of the region are left, by the file's length: the mock must
+ * not reach the rest either any more. 0 or -errno.
+ */
+int mock_shrink_region(Mock *mock, uint32_t region, uint64_t size);
+
+/* Empty the client's file that is mapped at @iova. 0 or -errno. */
+int mock_shrink_memory(Mock *mock, uint64_t iova);
+
+/*
+ * Send a command of any number with any payload and wait for the reply. 0; the
+ * client's -errno; -ETIMEDOUT; -ENOTCONN.
+ */
+int mock_ask(Mock *mock, uint16_t command, const void *body, size_t size,
+             unsigned timeout_ms);
+
+/*
+ * @number times DMA_READ of @size bytes at @iova, with @window of them under
+ * way at once, all within @timeout_ms. What does not fit the socket is sent
+ * before answers are read. Returns how many have succeeded.
+ */
+unsigned mock_flood(Mock *mock, uint64_t iova, size_t size, unsigned number,
+                    unsigned window, unsigned timeout_ms);
 
 /* Number of DMA regions mapped now. */
 unsigned mock_dma_region_count(Mock *mock);

@@ -75,6 +75,7 @@ uint32_t test_map(Client *client, uint64_t iova, uint64_t size,
 
 void test_mock_add_device(void);
 void test_mock_add_dma(void);
+void test_mock_add_hostile(void);
 void test_mock_add_migration(void);
 void test_mock_add_script(void);
 void test_mock_add_journal(void);

@@ -4,12 +4,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "test-mock-client.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static MockConfig config;
@@ -173,23 +178,68 @@ static void test_slow_actions(void)
     test_client_close(&client);
 }
 
-static void test_no_fds(void)
+/* A request for a description that comes with an fd, the first by @rule */
+static void open_mapped(Client *client, Bytes *payload, const MockRule *rule)
 {
-    static const MockRule rule = { .nth = 1, .action = MOCK_ACTION_NO_FDS };
-    Bytes payload = { .size = 0 };
+    mock_config_init(&config);
+    config.window_mmap = true;
+    test_client_open(client, &config);
+    mock_add_rules(client->mock, rule, 1);
+    payload->size = 0;
+    test_put(payload, 4096, 4);
+    test_put(payload, 0, 4);
+    test_put(payload, MOCK_REGION_MIGRATION, 4);
+    test_put(payload, 0, 4);
+    test_put(payload, 0, 8);
+    test_put(payload, 0, 8);
+}
+
+/* The same file, or "three bytes" as payload and one where there was none */
+static void test_other_fds(void)
+{
+    const int fd = memfd_create("other", MFD_CLOEXEC);
+    const MockRule rules[] = {
+        { .nth = 1, .action = MOCK_ACTION_OTHER_FDS, .fd = fd },
+        { .where = { .command = MOCK_REGION_READ },
+          .action = MOCK_ACTION_OTHER_FDS, .fd = fd, .data = three_bytes,
+          .data_size = 3 },
+    };
+    struct stat ours, theirs;
+    Bytes payload;
     Client client;
     Reply reply;
 
-    mock_config_init(&config);
-    config.window_mmap = true;
-    test_client_open(&client, &config);
-    mock_add_rules(client.mock, &rule, 1);
-    test_put(&payload, 4096, 4);
-    test_put(&payload, 0, 4);
-    test_put(&payload, MOCK_REGION_MIGRATION, 4);
-    test_put(&payload, 0, 4);
-    test_put(&payload, 0, 8);
-    test_put(&payload, 0, 8);
+    g_assert_cmpint(fstat(fd, &ours), ==, 0);
+    open_mapped(&client, &payload, &rules[0]);
+    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    g_assert_cmpuint(reply.length, >, 32);
+    g_assert_cmpuint(reply.num_fds, ==, 1);
+    g_assert_cmpint(fstat(reply.fds[0], &theirs), ==, 0);
+    g_assert_cmpuint(theirs.st_ino, ==, ours.st_ino);
+    test_reply_clear(&reply);
+    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    g_assert_cmpint(fstat(reply.fds[0], &theirs), ==, 0);
+    g_assert_cmpuint(theirs.st_ino, !=, ours.st_ino);
+    test_reply_clear(&reply);
+
+    mock_add_rules(client.mock, &rules[1], 1);
+    send_read(&client);
+    g_assert_true(test_receive(&client, &reply));
+    g_assert_cmpuint(reply.num_fds, ==, 1);
+    g_assert_cmpmem(reply.body, reply.length, three_bytes, 3);
+    test_reply_clear(&reply);
+    test_client_close(&client);
+    close(fd);
+}
+
+static void test_no_fds(void)
+{
+    static const MockRule rule = { .nth = 1, .action = MOCK_ACTION_NO_FDS };
+    Bytes payload;
+    Client client;
+    Reply reply;
+
+    open_mapped(&client, &payload, &rule);
     g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
     g_assert_cmpuint(reply.num_fds, ==, 0);
     test_reply_clear(&reply);
@@ -462,6 +512,7 @@ void test_mock_add_script(void)
     g_test_add_func("/mock/script/close", test_close_actions);
     g_test_add_func("/mock/script/slow", test_slow_actions);
     g_test_add_func("/mock/script/no-fds", test_no_fds);
+    g_test_add_func("/mock/script/other-fds", test_other_fds);
     g_test_add_func("/mock/script/no-reply-duplicate",
                     test_no_reply_and_duplicate);
     g_test_add_func("/mock/script/hold", test_hold);

@@ -11,6 +11,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     test_mock_add_device();
     test_mock_add_dma();
+    test_mock_add_hostile();
     test_mock_add_migration();
     test_mock_add_script();
     test_mock_add_journal();
