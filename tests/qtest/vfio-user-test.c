@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "vfio-user/framework.h"
+#include "vfio-user/hostile.h"
 
 int main(int argc, char **argv)
 {
@@ -18,6 +19,8 @@ int main(int argc, char **argv)
     vfio_user_test_add_dirty();
     vfio_user_test_add_dma();
     vfio_user_test_add_fault();
+    vfio_user_test_add_hostile();
+    vfio_user_test_add_hostile_device();
     vfio_user_test_add_iommu();
     vfio_user_test_add_irqfd();
     vfio_user_test_add_late();
@@ -28,6 +31,7 @@ int main(int argc, char **argv)
     vfio_user_test_add_operator();
     vfio_user_test_add_property();
     vfio_user_test_add_scenarios();
+    vfio_user_test_add_shrink();
     vfio_user_test_add_stream();
     vfio_user_test_add_virtio_mem();
 
