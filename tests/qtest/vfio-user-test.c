@@ -21,12 +21,14 @@ int main(int argc, char **argv)
     vfio_user_test_add_fault();
     vfio_user_test_add_hostile();
     vfio_user_test_add_hostile_device();
+    vfio_user_test_add_identity();
     vfio_user_test_add_iommu();
     vfio_user_test_add_irqfd();
     vfio_user_test_add_late();
     vfio_user_test_add_life();
     vfio_user_test_add_many();
     vfio_user_test_add_migration();
+    vfio_user_test_add_mistake();
     vfio_user_test_add_monitor();
     vfio_user_test_add_operator();
     vfio_user_test_add_property();

@@ -77,6 +77,18 @@ static const ConnectTest connect_tests[] = {
         .error = "UNKNOWN: command from the server is too long "
                  "(got 825110815 bytes, limit 1048592)",
     }, {
+        .path = "monitor",
+        .server = SERVER_RAW,
+        .bytes = "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2}}}}\r\n",
+        .error = "VERSION: message type is neither command nor reply "
+                 "(got 11, limit 1)",
+    }, {
+        .path = "ssh",
+        .server = SERVER_RAW,
+        .bytes = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n",
+        .error = "VERSION: message type is neither command nor reply "
+                 "(got 15, limit 1)",
+    }, {
         .path = "garbage-json",
         .rule = RULE(MOCK_VERSION, REPLY("\0\0\0\0{\"capabilities\": [")),
         .error = "VERSION: JSON is not valid: JSON parse error, premature EOI",
