@@ -30,9 +30,13 @@ GRIEF = re.compile(r"FAILED: .*|Kernel panic.*|BUG: .*|Oops: .*|"
 
 
 class Scenario(NamedTuple):
-    """A script of the folder guest/, and the modules that it needs."""
+    """
+    A script of the folder guest/, the modules that it needs, and parameters
+    for the kernel, modules or the script.
+    """
     name: str
     modules: Sequence[str]
+    parameters: Sequence[str] = ()
 
 
 class Image(NamedTuple):
@@ -108,7 +112,8 @@ def boot(lab: Lab, name: str, scenario: Scenario, *arguments: str,
     # On a busy machine Linux misses ticks of the timer that it checks
     parameters = (f"console=ttyS0 quiet oops=panic no_timer_check "
                   f"scenario={scenario.name} "
-                  f"modules={','.join(scenario.modules)}")
+                  f"modules={','.join(scenario.modules)} "
+                  f"{' '.join(scenario.parameters)}")
     qemu = lab.qemu(name, "-accel", "tcg", *(memory or memory_arguments()),
                     "-kernel", str(image.kernel.image),
                     "-initrd", str(image.initramfs), "-append", parameters,
