@@ -15,14 +15,15 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from initramfs import (Kernel, find_kernel_with, module_files,
                        write_archive)
-from testcase import Failed, GuestLost
+from testcase import Failed, GuestLost, expect
 from vmpair import (MACHINE_MEMORY, Lab, LabError, Qemu, memory_arguments,
-                    wait_for)
+                    migrate, wait_for)
 
 MODULES = ("gpio-pci-idio-16", "nvme", "e1000e")
 SCENARIOS = Path(__file__).resolve().parent / "guest"
 PCI_SLOT = 0x10
 WAIT_TIMEOUT = 120.0
+BANDWIDTH = 1 << 20             # bytes a second
 
 # What a guest writes that has come to grief
 GRIEF = re.compile(r"FAILED: .*|Kernel panic.*|BUG: .*|Oops: .*|"
@@ -150,6 +151,23 @@ def shared_memory(lab: Lab) -> List[str]:
     return ["-machine", "q35,memory-backend=ram0", "-m", MACHINE_MEMORY,
             "-object", f"memory-backend-file,id=ram0,size={MACHINE_MEMORY},"
             f"mem-path=/proc/{os.getpid()}/fd/{fd},share=on"]
+
+
+def set_capability(qemu: Qemu, name: str) -> None:
+    """Turn a migration capability on."""
+    qemu.qmp("migrate-set-capabilities",
+             capabilities=[{"capability": name, "state": True}])
+
+
+def migrate_without_memory(lab: Lab, source: Guest,
+                           destination: Guest) -> None:
+    """Migrate; pre-copy lasts as long as the device has data."""
+    for guest in (source, destination):
+        set_capability(guest.qemu, "x-ignore-shared")
+    source.qemu.qmp("migrate-set-parameters", max_bandwidth=BANDWIDTH,
+                    downtime_limit=0)
+    result = migrate(source.qemu, destination.qemu, lab.folder / "stream")
+    expect("migration", (result.status, result.error), ("completed", ""))
 
 
 def joined(source: Guest, destination: Guest,

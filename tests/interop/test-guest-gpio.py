@@ -17,7 +17,8 @@ from gpio import (COUNT, COUNT_TICK, SAMPLE, at_slot, check_count, map_ports,
                   read_port, write_port)
 from journal import (MIGRATION_REGION, Entry, count, device_state_accesses,
                      names)
-from linuxguest import (Guest, Scenario, boot, joined, shared_memory,
+from linuxguest import (Guest, Scenario, boot, joined,
+                        migrate_without_memory, set_capability, shared_memory,
                         wait_after_migration)
 from testcase import expect, expect_true, run
 from vmpair import (Lab, Qemu, finish_migration, migrate,
@@ -34,7 +35,6 @@ TICKS_BEFORE = 10
 CHANGES_IN_PRECOPY = 2 * LINES
 TICKS_AFTER = 20
 REPEATS = 3
-BANDWIDTH = 1 << 20             # bytes a second
 MIGRATION_DATA = 0x1000         # where the data is in the migration region
 CHUNK_SIZES = {40, 12}          # of our own server: a block, the end
 STATE_RUNNING, STATE_STOP_COPY, STATE_PRE_COPY = 1, 2, 3
@@ -81,23 +81,6 @@ def boot_pair(lab: Lab, scenario: Scenario, *taps: Wiretap,
     return (boot(lab, "source", scenario, *at_slot(taps[0]), memory=memory),
             boot(lab, "destination", scenario, *at_slot(taps[1]),
                  "-incoming", "defer", memory=memory))
-
-
-def set_capability(qemu: Qemu, name: str) -> None:
-    """Turn a migration capability on."""
-    qemu.qmp("migrate-set-capabilities",
-             capabilities=[{"capability": name, "state": True}])
-
-
-def migrate_without_memory(lab: Lab, source: Guest,
-                           destination: Guest) -> None:
-    """Migrate; pre-copy lasts as long as the device has data."""
-    for guest in (source, destination):
-        set_capability(guest.qemu, "x-ignore-shared")
-    source.qemu.qmp("migrate-set-parameters", max_bandwidth=BANDWIDTH,
-                    downtime_limit=0)
-    result = migrate(source.qemu, destination.qemu, lab.folder / "stream")
-    expect("migration", (result.status, result.error), ("completed", ""))
 
 
 def quit_both(source: Qemu, destination: Qemu) -> None:

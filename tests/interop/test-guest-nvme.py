@@ -1,39 +1,50 @@
 #!/usr/bin/env python3
 #
 # Interop test with Linux's NVMe driver on a controller of our own, whose server
-# is killed in the middle of a write.
+# is killed in the middle of a write, or migrates.
 #
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Linux's NVMe driver, and what it makes of a server that is killed."""
+"""Linux's NVMe driver when a server is killed, and when it migrates."""
 
+import re
 import signal
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from disk import (END_TIMEOUT, KEEP, SUM, make_disk, sum_of_data,
                   wait_for_data)
-from linuxguest import Guest, Scenario, boot
+from journal import device_state_accesses, names
+from linuxguest import (Scenario, boot, migrate_without_memory,
+                        shared_memory)
 from testcase import expect, expect_true, run
 from vmpair import Lab, Process, device_arguments, is_listening, wait_for
+from wiretap import Wiretap
 
 OWN = "nvme-server"
-CHUNKS, CHUNK_SIZE = 8, 256 << 10
+CHUNK_SIZE = 256 << 10
 CHUNK = rf"chunk (\d+) wrote {SUM} read {SUM}"
 FATAL_WRITE = 4                 # of the server's first life
+CHUNKS_IF_KILLED = 8
+CHUNKS_IF_MIGRATED = 16
+CHUNKS_BEFORE = 4               # the migration
 DRIVER_SECONDS = 1              # after that the driver gives a command up
 UNPLUG_TIMEOUT = 60.0
 
 
-def stream(seconds: int) -> Scenario:
-    """A guest that writes chunks, with this deadline for its commands."""
+def stream(chunks: int, *parameters: str) -> Scenario:
+    """A guest that writes so many chunks."""
     return Scenario("disk-stream", ["nvme"],
-                    [f"chunks={CHUNKS}", f"nvme_core.io_timeout={seconds}",
-                     f"nvme_core.admin_timeout={seconds}"])
+                    [f"chunks={chunks}", *parameters])
+
+
+def deadline(seconds: int) -> List[str]:
+    """Parameters: the driver gives its commands so much time."""
+    return [f"nvme_core.{kind}_timeout={seconds}" for kind in ("io", "admin")]
 
 
 def own_command(lab: Lab, socket_path: str, disk: Path,
@@ -41,6 +52,13 @@ def own_command(lab: Lab, socket_path: str, disk: Path,
     """What starts our own server."""
     return [str(lab.installation.server(OWN)), *options, socket_path,
             str(disk)]
+
+
+def serve(lab: Lab, name: str, disk: Path) -> Wiretap:
+    """Start our own server; returns the tap in front of it."""
+    path = str(lab.folder / f"{name}.server")
+    return lab.serve(name, f"{name}-server", own_command(lab, path, disk),
+                     path)
 
 
 def start_server(lab: Lab, name: str, socket_path: str, disk: Path,
@@ -52,29 +70,33 @@ def start_server(lab: Lab, name: str, socket_path: str, disk: Path,
     return server
 
 
-def check_chunks(guest: Guest, disk: Path) -> None:
+def lines(text: str, pattern: str) -> List[Any]:
+    """What matches in whole lines of a console: the group, or the groups."""
+    return re.findall(f"(?m)^{pattern}\n", text)
+
+
+def check_chunks(text: str, count: int, disk: Path) -> None:
     """
-    The guest has written all chunks, each came back, and they are on the disk;
-    it has ended.
+    By what the guest has said, it has written so many chunks and each came
+    back; and they are on the disk.
     """
-    expect("exit status", guest.qemu.wait(END_TIMEOUT), 0)
-    for number in range(CHUNKS):
-        chunk = guest.wait(CHUNK, number + 1)
-        expect("number of a chunk", int(chunk[1]), number)
-        expect(f"checksums of chunk {number}",
-               {chunk[2], chunk[3],
-                sum_of_data(disk, number * CHUNK_SIZE, CHUNK_SIZE)},
-               {chunk[2]})
-    expect("checksum of all chunks", guest.wait(f"disk holds {SUM}")[1],
-           sum_of_data(disk, 0, CHUNKS * CHUNK_SIZE))
+    chunks = lines(text, CHUNK)
+    expect("chunks", [int(number) for number, *_ in chunks],
+           list(range(count)))
+    for number, (_, *sums) in enumerate(chunks):
+        expect(f"checksums of chunk {number}", sums,
+               [sum_of_data(disk, number * CHUNK_SIZE, CHUNK_SIZE)] * 2)
+    for place in ("cache", "disk"):
+        expect(f"checksum of the {place}",
+               lines(text, f"{place} holds {SUM}"),
+               [sum_of_data(disk, 0, count * CHUNK_SIZE)])
 
 
 def test_own_disk(lab: Lab) -> None:
     """own server: NVMe keeps a guest's data over its reboot."""
-    path = str(lab.folder / "nvme.server")
     disk = make_disk(lab)
-    tap = lab.serve("nvme", OWN, own_command(lab, path, disk), path)
-    guest = boot(lab, "guest", KEEP, *device_arguments(tap))
+    guest = boot(lab, "guest", KEEP,
+                 *device_arguments(serve(lab, "guest", disk)))
     wait_for_data(guest, disk)
     for process in lab.processes:
         expect(f"{process.name}'s output", process.output(), "")
@@ -85,7 +107,7 @@ def test_killed_and_plugged(lab: Lab) -> None:
     path = str(lab.folder / "nvme.sock")
     disk = make_disk(lab)
     server = start_server(lab, "server", path, disk, "-k", str(FATAL_WRITE))
-    guest = boot(lab, "guest", stream(DRIVER_SECONDS),
+    guest = boot(lab, "guest", stream(CHUNKS_IF_KILLED, *deadline(DRIVER_SECONDS)),
                  "-device", "pcie-root-port,id=root0",
                  "-device", f"vfio-user-pci,id=dev0,bus=root0,socket={path}")
     guest.wait(f"disk lost at chunk {FATAL_WRITE - 1}")
@@ -103,10 +125,37 @@ def test_killed_and_plugged(lab: Lab) -> None:
     guest.qemu.qmp("device_add", driver="vfio-user-pci", id="dev0",
                    bus="root0", socket=path)
     guest.wait("disk found again")
-    check_chunks(guest, disk)
+    expect("exit status", guest.qemu.wait(END_TIMEOUT), 0)
+    check_chunks(guest.text(), CHUNKS_IF_KILLED, disk)
     expect_true("QEMU says that the server has gone",
                 "server closed the connection" in guest.qemu.output())
 
 
+def test_migrated(lab: Lab) -> None:
+    """own server: NVMe is written and read while it migrates."""
+    disk = make_disk(lab)
+    scenario = stream(CHUNKS_IF_MIGRATED)
+    memory = shared_memory(lab)
+    source, destination = (
+        boot(lab, name, scenario, *device_arguments(serve(lab, name, disk)),
+             *more, memory=memory)
+        for name, more in (("source", []),
+                           ("destination", ["-incoming", "defer"])))
+    source.wait(CHUNK, CHUNKS_BEFORE)
+    migrate_without_memory(lab, source, destination)
+    destination.wait(f"disk holds {SUM}")
+    expect("the destination's exit status",
+           destination.qemu.wait(END_TIMEOUT), 0)
+    expect("the source's exit status", source.qemu.quit(), 0)
+    check_chunks(source.text() + destination.text(), CHUNKS_IF_MIGRATED, disk)
+    # The last one when the guest turns its machine off
+    for name, states in (("source", ["R1", "W3", "W2", "W0"]),
+                         ("destination", ["R1", "W4", "W1", "W0"])):
+        accesses = device_state_accesses(lab.taps[name].journal.entries())
+        expect(f"device_state at the {name}", names(accesses), states)
+    for process in lab.processes:
+        expect(f"{process.name}'s output", process.output(), "")
+
+
 if __name__ == "__main__":
-    sys.exit(run([test_own_disk, test_killed_and_plugged], []))
+    sys.exit(run([test_own_disk, test_killed_and_plugged, test_migrated], []))

@@ -8,7 +8,7 @@
 
 #include "idio-device.h"
 #include "idio-stream.h"
-#include "libvfio-user.h"
+#include "../server.h"
 #include <err.h>
 #include <errno.h>
 #include <stdio.h>
@@ -239,13 +239,6 @@ static void server_dma_register(vfu_ctx_t *ctx, vfu_dma_info_t *info)
     (void)info;
 }
 
-static void must(int ret, const char *what)
-{
-    if (ret < 0) {
-        err(EXIT_FAILURE, "%s", what);
-    }
-}
-
 static void server_set_up_migration(vfu_ctx_t *ctx)
 {
     const vfu_migration_callbacks_t callbacks = {
@@ -257,14 +250,8 @@ static void server_set_up_migration(vfu_ctx_t *ctx)
         .write_data = server_write_data,
         .data_written = server_data_written,
     };
-    size_t registers = vfu_get_migr_register_area_size();
 
-    must(vfu_setup_region(ctx, VFU_PCI_DEV_MIGR_REGION_IDX,
-                          registers + sysconf(_SC_PAGE_SIZE), NULL,
-                          VFU_REGION_FLAG_RW, NULL, 0, -1, 0),
-         "migration region");
-    must(vfu_setup_device_migration_callbacks(ctx, &callbacks, registers),
-         "migration");
+    server_set_up_region(ctx, &callbacks, sysconf(_SC_PAGE_SIZE));
 }
 
 static void server_set_up(vfu_ctx_t *ctx)

@@ -4,8 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "nvme-device.h"
-#include "libvfio-user.h"
+#include "nvme-server.h"
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -74,17 +73,21 @@ static bool server_write(void *opaque, uint64_t address, const void *data,
     return server_copy(opaque, address, (void *)data, size, true);
 }
 
+struct msixcap *server_msix(vfu_ctx_t *ctx)
+{
+    uint8_t *config = (uint8_t *)vfu_pci_get_config_space(ctx);
+
+    return (void *)&config[vfu_pci_find_capability(ctx, false,
+                                                   PCI_CAP_ID_MSIX)];
+}
+
 /*
  * Firmware does without MSI-X, and looks itself what is done. The library would
  * trigger whatever else has an eventfd then, and QEMU take that for an error.
  */
 static void server_interrupt(void *opaque, unsigned vector)
 {
-    const uint8_t *config = (const uint8_t *)vfu_pci_get_config_space(opaque);
-    size_t msix = vfu_pci_find_capability(opaque, false, PCI_CAP_ID_MSIX);
-    const struct msixcap *capability = (const void *)&config[msix];
-
-    if (capability->mxc.mxe && vfu_irq_trigger(opaque, vector) < 0) {
+    if (server_msix(opaque)->mxc.mxe && vfu_irq_trigger(opaque, vector) < 0) {
         warn("cannot interrupt");
     }
 }
@@ -92,20 +95,26 @@ static void server_interrupt(void *opaque, unsigned vector)
 static ssize_t server_access(vfu_ctx_t *ctx, char *data, size_t count,
                              loff_t offset, bool is_write)
 {
-    NvmeDevice *device = vfu_get_private(ctx);
+    NvmeServer *server = vfu_get_private(ctx);
 
     if (is_write) {
-        nvme_device_write(device, offset, data, count);
+        nvme_device_write(&server->device, offset, data, count);
     } else {
-        nvme_device_read(device, offset, data, count);
+        nvme_device_read(&server->device, offset, data, count);
     }
     return count;
 }
 
+/* The library is back in the state RUNNING then, without a transition. */
 static int server_reset(vfu_ctx_t *ctx, vfu_reset_type_t type)
 {
-    (void)type;
-    nvme_device_reset(vfu_get_private(ctx));
+    NvmeServer *server = vfu_get_private(ctx);
+
+    nvme_device_reset(&server->device);
+    if (type != VFU_RESET_PCI_FLR) {
+        server->state = VFU_MIGR_STATE_RUNNING;
+        server->device.stopped = false;
+    }
     return 0;
 }
 
@@ -114,13 +123,6 @@ static void server_dma_changed(vfu_ctx_t *ctx, vfu_dma_info_t *info)
 {
     (void)ctx;
     (void)info;
-}
-
-static void must(ssize_t ret, const char *what)
-{
-    if (ret < 0) {
-        err(EXIT_FAILURE, "%s", what);
-    }
 }
 
 static void server_set_up_pci(vfu_ctx_t *ctx)
@@ -165,6 +167,7 @@ static void server_set_up(vfu_ctx_t *ctx)
     must(vfu_setup_device_dma(ctx, server_dma_changed, server_dma_changed),
          "DMA");
     must(vfu_setup_device_reset_cb(ctx, server_reset), "reset");
+    server_set_up_migration(ctx);
     must(vfu_realize_ctx(ctx), "device");
 }
 
@@ -190,33 +193,33 @@ static void server_open_disk(NvmeDevice *device, const char *path)
 
 int main(int argc, char **argv)
 {
-    static NvmeDevice device;
+    static NvmeServer server = { .state = VFU_MIGR_STATE_RUNNING };
     vfu_ctx_t *ctx;
     int option;
 
     while ((option = getopt(argc, argv, "hk:")) != -1) {
         switch (option) {
         case 'k':
-            device.fatal_write = atol(optarg);
+            server.device.fatal_write = atol(optarg);
             break;
         default:
             fputs(usage, option == 'h' ? stdout : stderr);
             return option == 'h' ? EXIT_SUCCESS : EXIT_FAILURE;
         }
     }
-    if (optind != argc - 2 || device.fatal_write < 0) {
+    if (optind != argc - 2 || server.device.fatal_write < 0) {
         fputs(usage, stderr);
         return EXIT_FAILURE;
     }
-    server_open_disk(&device, argv[optind + 1]);
+    server_open_disk(&server.device, argv[optind + 1]);
     /* One that was killed has left it */
     must(unlink(argv[optind]) < 0 && errno != ENOENT ? -1 : 0, argv[optind]);
-    ctx = vfu_create_ctx(VFU_TRANS_SOCK, argv[optind], 0, &device,
+    ctx = vfu_create_ctx(VFU_TRANS_SOCK, argv[optind], 0, &server,
                          VFU_DEV_TYPE_PCI);
     if (!ctx) {
         err(EXIT_FAILURE, "cannot make a device at %s", argv[optind]);
     }
-    device.host = (NvmeHost) {
+    server.device.host = (NvmeHost) {
         .read = server_read,
         .write = server_write,
         .interrupt = server_interrupt,

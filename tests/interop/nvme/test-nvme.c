@@ -5,7 +5,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#include "nvme-device.h"
+#include "nvme-image.h"
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
@@ -374,6 +374,89 @@ static void test_events(Fixture *f, gconstpointer data)
                     ==, NVME_INVALID_FIELD);
 }
 
+/* Loaded into another controller, an image is all of the first one. */
+static void test_image(Fixture *f, gconstpointer data)
+{
+    static NvmeDevice other;
+    NvmeImage image;
+
+    (void)data;
+    other.blocks = BLOCKS;
+    nvme_image_save(&f->device, true, &image);
+    g_assert_true(nvme_image_load(&other, &image));
+    g_assert_cmpmem(&other.state, sizeof(other.state), &f->device.state,
+                    sizeof(f->device.state));
+    other.blocks++;
+    g_assert_false(nvme_image_load(&other, &image));
+}
+
+/* An image of a controller that cannot be does not change one. */
+static void test_bad_image(Fixture *f, gconstpointer data)
+{
+    const NvmeState before = f->device.state;
+    NvmeState *state = &f->device.state;
+    const struct {
+        uint32_t *number;
+        uint32_t value;
+    } bad[] = {
+        { &state->csts, 0x10 },
+        { &state->event_count, NVME_EVENTS + 1 },
+        { &state->sq[0].entries, 0 },
+        { &state->sq[0].entries, NVME_ENTRIES + 1 },
+        { &state->sq[1].entries, 1 },
+        { &state->sq[0].head, ENTRIES },
+        { &state->sq[0].tail, ENTRIES },
+        { &state->sq[0].completions, 1 },
+        { &state->sq[1].completions, 0 },
+        { &state->sq[1].completions, 2 },
+        { &state->sq[1].completions, NVME_QUEUES },
+        { &state->sq[2].tail, 1 },
+        { &state->cq[1].entries, 0 },
+        { &state->cq[1].head, ENTRIES },
+        { &state->cq[1].tail, ENTRIES },
+        { &state->cq[1].phase, 2 },
+        { &state->cq[1].interrupts, 2 },
+        { &state->cq[1].vector, NVME_QUEUES },
+        { &state->cq[2].vector, 1 },
+        { (uint32_t *)&state->sq[1].base, IO_SQ + 1 },
+    };
+    NvmeImage image;
+    size_t i;
+
+    (void)data;
+    for (i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_test_message("case %zu", i);
+        *bad[i].number = bad[i].value;
+        nvme_image_save(&f->device, true, &image);
+        *state = before;
+        g_assert_false(nvme_image_load(&f->device, &image));
+        g_assert_cmpmem(state, sizeof(*state), &before, sizeof(before));
+    }
+    /* Not a bit of it may change on the way */
+    nvme_image_save(&f->device, true, &image);
+    for (i = 0; i < sizeof(image) * 8; i++) {
+        ((uint8_t *)&image)[i / 8] ^= 1 << i % 8;
+        g_assert_false(nvme_image_load(&f->device, &image));
+        ((uint8_t *)&image)[i / 8] ^= 1 << i % 8;
+    }
+    g_assert_true(nvme_image_load(&f->device, &image));
+}
+
+/* Interrupts that may have been lost come again, and what waited is done. */
+static void test_stopped(Fixture *f, gconstpointer data)
+{
+    (void)data;
+    memset(&f->memory[IO_SQ], 0, 2 * sizeof(NvmeCommand));
+    ring(f, 2, 1);
+    g_assert_cmpuint(f->interrupts[1], ==, 1);
+    f->device.stopped = true;
+    ring(f, 2, 2);
+    g_assert_cmpuint(f->interrupts[1], ==, 1);
+    nvme_device_run(&f->device);
+    g_assert_cmpuint(f->interrupts[1], ==, 3);
+    g_assert_cmpuint(f->device.state.cq[1].tail, ==, 2);
+}
+
 /* Whatever is in the guest's memory and registers, nothing breaks. */
 static void test_random(Fixture *f, gconstpointer data)
 {
@@ -413,6 +496,9 @@ int main(int argc, char **argv)
         { "lists", test_lists },
         { "events", test_events },
         { "random", test_random },
+        { "image", test_image },
+        { "bad-image", test_bad_image },
+        { "stopped", test_stopped },
     };
     size_t i;
 
