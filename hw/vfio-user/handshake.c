@@ -11,10 +11,8 @@
 #include "session-internal.h"
 #include "trace.h"
 
-/* Main thread with the BQL held, throughout. */
-
 static int socket_connect_within(int fd, const struct sockaddr_un *name,
-                                 uint32_t timeout_ms)
+                                 socklen_t size, uint32_t timeout_ms)
 {
     /* A server that is busy lets connect() wait for room in its queue. */
     struct timeval timeout = {
@@ -28,32 +26,40 @@ static int socket_connect_within(int fd, const struct sockaddr_un *name,
         return -errno;
     }
     do {
-        ret = connect(fd, (const struct sockaddr *)name, sizeof(*name));
+        ret = connect(fd, (const struct sockaddr *)name, size);
     } while (ret < 0 && errno == EINTR);
     return ret < 0 ? -errno : 0;
 }
 
-static QIOChannelSocket *connect_path(const char *path, uint32_t timeout_ms,
-                                      Error **errp)
+/* With @timeout_ms 0 do not wait at all. */
+static QIOChannelSocket *connect_unix(const UnixSocketAddress *address,
+                                      uint32_t timeout_ms, Error **errp)
 {
     struct sockaddr_un name = { .sun_family = AF_UNIX };
+    size_t length = strlen(address->path);
+    socklen_t size = sizeof(name);
     QIOChannelSocket *socket;
     int fd, ret;
 
-    if (strlen(path) >= sizeof(name.sun_path)) {
+    if (length >= sizeof(name.sun_path)) {
         error_setg(errp, "socket path is too long (got %zu, limit %zu)",
-                   strlen(path), sizeof(name.sun_path) - 1);
+                   length, sizeof(name.sun_path) - 1);
         return NULL;
     }
-    memcpy(name.sun_path, path, strlen(path));
+    /* the name of an abstract socket begins with a NUL */
+    memcpy(name.sun_path + address->abstract, address->path, length);
+    if (address->abstract && (!address->has_tight || address->tight)) {
+        size = offsetof(struct sockaddr_un, sun_path) + 1 + length;
+    }
 
-    fd = qemu_socket(AF_UNIX, SOCK_STREAM, 0);
+    fd = qemu_socket(AF_UNIX, SOCK_STREAM | (timeout_ms ? 0 : SOCK_NONBLOCK),
+                     0);
     if (fd < 0) {
         error_setg_errno(errp, errno, "no socket");
         return NULL;
     }
-    ret = socket_connect_within(fd, &name, timeout_ms);
-    if (ret == -EAGAIN) {
+    ret = socket_connect_within(fd, &name, size, timeout_ms);
+    if (ret == -EAGAIN && timeout_ms) {
         error_setg(errp, "server did not accept the connection within %u ms",
                    timeout_ms);
     } else if (ret < 0) {
@@ -71,9 +77,8 @@ static QIOChannelSocket *connect_address(SocketAddress *address,
 {
     QIOChannelSocket *socket;
 
-    if (address->type == SOCKET_ADDRESS_TYPE_UNIX &&
-        !address->u.q_unix.abstract) {
-        return connect_path(address->u.q_unix.path, timeout_ms, errp);
+    if (address->type == SOCKET_ADDRESS_TYPE_UNIX) {
+        return connect_unix(&address->u.q_unix, timeout_ms, errp);
     }
     socket = qio_channel_socket_new();
     if (qio_channel_socket_connect_sync(socket, address, errp) < 0) {
@@ -151,7 +156,7 @@ static bool read_version(VFIOUserSession *session, const VFIOUserCall *call,
     return true;
 }
 
-static bool negotiate(VFIOUserSession *session, Error **errp)
+bool vfio_user_session_negotiate(VFIOUserSession *session, Error **errp)
 {
     g_autofree char *json = vfio_user_caps_to_json(&session->ours);
     g_autofree uint8_t *payload = NULL;
@@ -173,17 +178,16 @@ static bool negotiate(VFIOUserSession *session, Error **errp)
     return read_version(session, &call, errp);
 }
 
-VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
-                                           Error **errp)
+VFIOUserSession *vfio_user_session_open(const VFIOUserSessionConfig *config,
+                                        bool wait, Error **errp)
 {
+    ERRP_GUARD();
     uint32_t timeout_ms = config->timeout_ms[VFIO_USER_DEADLINE_MAP] ?:
                           VFIO_USER_DEFAULT_MAP_TIMEOUT;
     QIOChannelSocket *socket;
     VFIOUserSession *session;
 
-    ERRP_GUARD();
-
-    socket = connect_address(config->address, timeout_ms, errp);
+    socket = connect_address(config->address, wait ? timeout_ms : 0, errp);
     if (!socket) {
         if (config->request_release) {
             config->request_release(config->request_opaque);
@@ -193,13 +197,20 @@ VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
     }
     session = vfio_user_session_new(config, socket, errp);
     object_unref(OBJECT(socket));
-    if (!session) {
-        return NULL;
-    }
-    if (!negotiate(session, errp)) {
+    return session;
+}
+
+VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
+                                           Error **errp)
+{
+    VFIOUserSession *session = vfio_user_session_open(config, true, errp);
+
+    if (session && !vfio_user_session_negotiate(session, errp)) {
         vfio_user_session_close(session);
         return NULL;
     }
-    vfio_user_session_watch_start(session);
+    if (session) {
+        vfio_user_session_start(session);
+    }
     return session;
 }

@@ -169,8 +169,7 @@ bool vfio_user_session_reader_begin(VFIOUserSession *session);
  */
 void vfio_user_session_reader_end(VFIOUserSession *session, bool answering);
 
-/* Let the main loop watch the READY session; undo that.  Main thread. */
-void vfio_user_session_watch_start(VFIOUserSession *session);
+/* Undo vfio_user_session_start(), if it was called.  Main thread. */
 void vfio_user_session_watch_stop(VFIOUserSession *session);
 
 /* The VFIOUserChannelAdmit of channel and twin; @opaque is the session. */

@@ -184,7 +184,7 @@ static void dead_bh(void *opaque)
     vfio_user_session_unref(session);
 }
 
-void vfio_user_session_watch_start(VFIOUserSession *session)
+void vfio_user_session_start(VFIOUserSession *session)
 {
     AioContext *ctx = qemu_get_aio_context();
 

@@ -99,6 +99,28 @@ VFIOUserSession *vfio_user_session_connect(const VFIOUserSessionConfig *config,
                                            Error **errp);
 
 /*
+ * The three steps of the above, for who must not wait for a server that takes
+ * its time.  First, connect: a CONNECTING session, or NULL as above.  Unless
+ * @wait, a server that has no room for another connection at once is an error.
+ * Main thread with the BQL held.
+ */
+VFIOUserSession *vfio_user_session_open(const VFIOUserSessionConfig *config,
+                                        bool wait, Error **errp);
+
+/*
+ * Second, negotiate.  Any one thread, which may then make calls; another one
+ * makes it return early with vfio_user_session_kill().  Returns false with
+ * @errp set on failure, when only close is left to do.
+ */
+bool vfio_user_session_negotiate(VFIOUserSession *session, Error **errp);
+
+/*
+ * Third: the session is READY, the server's commands are served, and its death
+ * is told of, also one that has come before.  Main thread with the BQL held.
+ */
+void vfio_user_session_start(VFIOUserSession *session);
+
+/*
  * Give the session up: kill it if it lives, and free it when the last thread
  * has left the calls it may be in, which return at once.  Main thread with
  * the BQL held; may be NULL.  No dead notification comes after the return.

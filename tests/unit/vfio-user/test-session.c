@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/un.h>
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "session-peer.h"
@@ -39,6 +40,65 @@ static void test_session_version(void)
     g_assert_cmpuint(vfio_user_session_caps(session)->max_dma_maps, ==, 77);
     g_assert_false(vfio_user_session_is_dead(session));
     g_assert_null(vfio_user_session_reason(session));
+    peer_stop(&peer);
+}
+
+/* --- where it connects to --- */
+
+/* Connect to @address, which has room or not, in the first of three steps. */
+static VFIOUserSession *open_address(SocketAddress *address, bool wait,
+                                     Error **errp)
+{
+    VFIOUserSessionConfig config = {
+        .address = address, .name = "vfio-user:here",
+        .timeout_ms = { [VFIO_USER_DEADLINE_MAP] = PATIENCE_MS },
+    };
+
+    return vfio_user_session_open(&config, wait, errp);
+}
+
+static void test_session_open_abstract(const void *data)
+{
+    bool tight = data;
+    g_autofree char *path = g_strdup_printf("vfio-user-%d", getpid());
+    SocketAddress address = {
+        .type = SOCKET_ADDRESS_TYPE_UNIX,
+        .u.q_unix = { .path = path, .has_abstract = true, .abstract = true,
+                      .has_tight = true, .tight = tight },
+    };
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(name.sun_path + 1, path);
+    g_assert_cmpint(bind(listener, (void *)&name, tight ?
+                         offsetof(struct sockaddr_un, sun_path) + 1 +
+                         strlen(path) : sizeof(name)), ==, 0);
+    g_assert_cmpint(listen(listener, 1), ==, 0);
+    vfio_user_session_close(open_address(&address, true, &error_abort));
+    close(listener);
+}
+
+/* Without waiting: as many as the server's queue takes, and then none */
+static void test_session_open_full(void)
+{
+    Peer peer = { };
+    SocketAddress address = { .type = SOCKET_ADDRESS_TYPE_UNIX };
+    g_autoptr(GPtrArray) sessions = g_ptr_array_new();
+    g_autoptr(Error) err = NULL;
+    VFIOUserSession *session;
+    guint i;
+
+    peer_start(&peer);
+    address.u.q_unix.path = peer.path;
+    while ((session = open_address(&address, false, &err))) {
+        g_ptr_array_add(sessions, session);
+    }
+    g_assert_cmpuint(sessions->len, >, 0);
+    g_assert_nonnull(strstr(error_get_pretty(err), "vfio-user:here: cannot "
+                            "connect: "));
+    for (i = 0; i < sessions->len; i++) {
+        vfio_user_session_close(g_ptr_array_index(sessions, i));
+    }
     peer_stop(&peer);
 }
 
@@ -459,6 +519,11 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 
     g_test_add_func("/vfio-user/session/version", test_session_version);
+    g_test_add_data_func("/vfio-user/session/open/abstract", NULL,
+                         test_session_open_abstract);
+    g_test_add_data_func("/vfio-user/session/open/abstract/tight", "tight",
+                         test_session_open_abstract);
+    g_test_add_func("/vfio-user/session/open/full", test_session_open_full);
     g_test_add_func("/vfio-user/session/version/long",
                     test_session_version_long);
     g_test_add_func("/vfio-user/session/call", test_session_call);
