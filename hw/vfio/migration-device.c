@@ -297,6 +297,40 @@ void vfio_migration_device_lost(VFIODevice *vbasedev)
     }
 }
 
+int vfio_migration_device_back(VFIODevice *vbasedev)
+{
+    VFIOMigrationControl *control;
+    int ret;
+
+    if (!vbasedev->migration) {
+        return 0;
+    }
+    control = device_control(vbasedev);
+    QEMU_LOCK_GUARD(&control->data_lock);
+
+    ret = vfio_migration_state_sync(&control->state);
+    if (!ret) {
+        vbasedev->migration->device_state = control->state.value;
+    }
+    return ret;
+}
+
+void vfio_migration_lock_device(VFIODevice *vbasedev)
+{
+    if (vbasedev->migration) {
+        qemu_mutex_lock(&device_control(vbasedev)->data_lock);
+        qemu_mutex_lock(&device_control(vbasedev)->state.lock);
+    }
+}
+
+void vfio_migration_unlock_device(VFIODevice *vbasedev)
+{
+    if (vbasedev->migration) {
+        qemu_mutex_unlock(&device_control(vbasedev)->state.lock);
+        qemu_mutex_unlock(&device_control(vbasedev)->data_lock);
+    }
+}
+
 bool vfio_migration_lock_stopped(VFIODevice *vbasedev)
 {
     VFIOMigrationState *state;

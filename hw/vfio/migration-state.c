@@ -408,6 +408,12 @@ int vfio_migration_state_sync(VFIOMigrationState *state)
     QEMU_LOCK_GUARD(&state->lock);
     int ret;
 
+    /* what an earlier device has missed, refused or loaded is gone with it */
+    state->was_stopped = state->reset_due = false;
+    state->stops_before_running = state->was_resumed = false;
+    if (state->phase == VFIO_MIGRATION_PHASE_RESUMED) {
+        state->phase = VFIO_MIGRATION_PHASE_NONE;
+    }
     state->failed = state->lost = false;
     ret = state_read(state);
     if (state->failed) {

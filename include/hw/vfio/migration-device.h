@@ -60,6 +60,22 @@ void vfio_migration_device_stop(VFIODevice *vbasedev);
 void vfio_migration_device_lost(VFIODevice *vbasedev);
 
 /*
+ * It can again: what it reaches is a device of which nothing is known.  Learn
+ * where it is, once, and bring it to where the VM is.  BQL held, no migration
+ * under way.  Returns 0, also without migration, or -errno.
+ */
+int vfio_migration_device_back(VFIODevice *vbasedev);
+
+/*
+ * For a backend that is about to reach the device in another way: until
+ * unlock() no thread is within a function of its io_ops, except this one, if
+ * the BQL is held as well, and no device is loaded.  Nothing to do for a device
+ * without migration, which only threads with the BQL access.
+ */
+void vfio_migration_lock_device(VFIODevice *vbasedev);
+void vfio_migration_unlock_device(VFIODevice *vbasedev);
+
+/*
  * vfio_migration_state_event() for @vbasedev, in between two chunks of its
  * data.  Any thread that does not hold data_lock.
  */

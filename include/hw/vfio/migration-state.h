@@ -135,9 +135,10 @@ void vfio_migration_state_destroy(VFIOMigrationState *state);
 /*
  * The one read at realize (or after a reconnect): learn the register's value
  * and drive the device to where its VM is, RUNNING for a VM that has not run
- * yet; by a reset where it will not go otherwise.  Returns 0, or -errno: the
- * register cannot be read, the device reports ERROR (-EIO), or it refuses to
- * leave the state it was found in.
+ * yet; by a reset where it will not go otherwise.  What was put off, learned
+ * or loaded before is forgotten: the device is another one.  Returns 0, or
+ * -errno: the register cannot be read, the device reports ERROR (-EIO), or it
+ * refuses to leave the state it was found in.
  */
 int vfio_migration_state_sync(VFIOMigrationState *state);
 

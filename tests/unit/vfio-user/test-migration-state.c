@@ -397,6 +397,38 @@ static void test_state_lose(void)
     state_destroy(&state, &device);
 }
 
+/*
+ * A device that has come back is another one: it is not due a reset for the
+ * one that was lost, nor does it hold what that one has loaded.
+ */
+static void test_state_sync_again(void)
+{
+    Device device = { .value = 1 };
+    VFIOMigrationState state;
+
+    state_init(&state, &device, true, true, true);
+    vfio_migration_state_sync(&state);
+    vfio_migration_state_event(&state, STOP);
+    device_reset(&state, &device);
+    vfio_migration_state_lose(&state);
+    device.value = 1;
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
+    g_assert_cmpstr(device.log->str, ==, "R W0 R W0");
+    g_string_truncate(device.log, 0);
+    vfio_migration_state_event(&state, START);
+    g_assert_cmpstr(device.log->str, ==, "W1 RESUME");
+
+    g_string_truncate(device.log, 0);
+    vfio_migration_state_event(&state, LOAD);
+    vfio_migration_state_event(&state, LOADED);
+    vfio_migration_state_lose(&state);
+    device.value = 1;
+    g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
+    g_assert_cmpstr(device.log->str, ==, "W4 R");
+    g_assert_true(vfio_migration_state_may_run(&state));
+    state_destroy(&state, &device);
+}
+
 /* Bits beyond the state belong to the device: they go back as they came. */
 static void test_state_reserved_bits(void)
 {
@@ -453,6 +485,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/vfio/migration-state/sync/from-any",
                     test_state_sync_from_any);
+    g_test_add_func("/vfio/migration-state/sync/again", test_state_sync_again);
     g_test_add_func("/vfio/migration-state/sync/failures",
                     test_state_sync_failures);
     g_test_add_func("/vfio/migration-state/lost-device",
