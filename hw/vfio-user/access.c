@@ -191,13 +191,13 @@ static void vfio_user_access_settle_config(const VFIOUserDevice *device,
 {
     size_t i;
 
-    if (!device->checked_config ||
+    if (!device->config_is_fixed ||
         region->desc.index != VFIO_PCI_CONFIG_REGION_INDEX) {
         return;
     }
     for (i = 0; i < size; i++) {
         if ((offset + i) / 4 != PCI_ROM_ADDRESS / 4) {
-            data[i] = device->checked_config[offset + i];
+            data[i] = device->config[offset + i];
         }
     }
 }

@@ -151,17 +151,19 @@ bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp)
         error_setg_errno(errp, errno, "config space: cannot be read");
         return false;
     }
+    g_free(device->config);
+    device->config = g_memdup2(check->config, check->size);
     if (!config_check_header(check, errp) ||
         !config_check_bars(check, errp) ||
         !config_check_capabilities(check, errp) ||
         !config_check_extended(check, errp)) {
         return false;
     }
-    device->checked_config = g_memdup2(check->config, check->size);
+    device->config_is_fixed = true;
     return true;
 }
 
 void vfio_user_device_release_config(VFIOUserDevice *device)
 {
-    g_clear_pointer(&device->checked_config, g_free);
+    device->config_is_fixed = false;
 }

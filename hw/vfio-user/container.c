@@ -161,6 +161,25 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
     return user;
 }
 
+void vfio_user_container_forget(VFIOUserContainer *user,
+                                VFIOUserDMATable *table)
+{
+    memory_listener_unregister(&user->container.listener);
+    vfio_migration_lock_stopped(user->vbasedev);
+    vfio_user_container_settle(user);
+    vfio_user_container_drop_mappings(user);
+    user->logging = false;
+    user->table = table;
+    vfio_migration_unlock_stopped(user->vbasedev);
+}
+
+void vfio_user_container_restore(VFIOUserContainer *user)
+{
+    user->restoring = true;
+    memory_listener_register(&user->container.listener, user->space.as);
+    user->restoring = false;
+}
+
 void vfio_user_container_disconnect(VFIOUserContainer *user,
                                     VFIODevice *vbasedev)
 {

@@ -52,7 +52,7 @@ static bool vfio_user_info_get_device(VFIOUserDevice *device,
                                                 errp);
         return false;
     }
-    vbasedev->flags = desc.flags;
+    vbasedev->flags = device->flags = desc.flags;
     vbasedev->num_regions = device->num_regions = desc.num_regions;
     vbasedev->num_irqs = device->num_irqs = desc.num_irqs;
     vbasedev->reset_works = desc.flags & VFIO_DEVICE_FLAGS_RESET;
@@ -412,23 +412,48 @@ bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
     return vfio_user_info_get_parts(device, vbasedev->name, errp);
 }
 
+static void vfio_user_info_drop_fds(VFIOUserRegion *region)
+{
+    size_t i;
+
+    for (i = 0; i < region->num_fds; i++) {
+        close(region->fds[i]);
+    }
+    region->num_fds = 0;
+}
+
+void vfio_user_device_take_over(VFIOUserDevice *device, VFIOUserDevice *fresh)
+{
+    uint32_t i;
+
+    /* fds and where in them the regions are: all else of these is the same */
+    for (i = 0; i < device->num_regions; i++) {
+        vfio_user_info_drop_fds(&device->regions[i]);
+        device->regions[i] = fresh->regions[i];
+        fresh->regions[i].num_fds = 0;
+    }
+    vfio_user_late_irqs_replay(device, NULL);
+    vfio_user_device_drop_spares(device);
+    device->no_unmask_eventfd = false;
+    qatomic_set(&device->shrunk, 0);
+    device->max_write = fresh->max_write;
+    device->session = fresh->session;
+}
+
 void vfio_user_device_cleanup(VFIOUserDevice *device)
 {
     uint32_t i;
-    size_t j;
 
     for (i = 0; device->regions && i < device->num_regions; i++) {
-        for (j = 0; j < device->regions[i].num_fds; j++) {
-            close(device->regions[i].fds[j]);
-        }
+        vfio_user_info_drop_fds(&device->regions[i]);
     }
     if (device->regions) {
         vfio_user_late_irqs_replay(device, NULL);
     }
     vfio_user_device_drop_spares(device);
-    g_clear_pointer(&device->checked_config, g_free);
     g_clear_pointer(&device->regions, g_free);
     g_clear_pointer(&device->irqs, g_free);
+    g_clear_pointer(&device->config, g_free);
     device->num_regions = 0;
     device->num_irqs = 0;
 }

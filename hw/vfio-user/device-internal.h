@@ -90,6 +90,9 @@ bool vfio_user_mapped_add(VFIOUserDevice *device, uint32_t region,
 /* Kill the session if that has happened.  Any thread. */
 void vfio_user_mapped_check(VFIOUserDevice *device);
 
+/* mapped.c: nothing is mapped at @address any more, or soon.  BQL held. */
+void vfio_user_mapped_remove(void *address);
+
 /* mapped.c: slots of VFIODeviceIOOps */
 int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
                                    size_t size);

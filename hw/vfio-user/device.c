@@ -32,7 +32,8 @@ void vfio_user_device_tell_lost(VFIOUserDevice *device, VFIODevice *vbasedev,
 
 void vfio_user_device_report(VFIOUserDevice *device, Error *err)
 {
-    if (!err || vfio_user_session_is_dead(device->session)) {
+    if (!err || device->quiet ||
+        vfio_user_session_is_dead(device->session)) {
         error_free(err);
     } else {
         error_report_err(err);

@@ -101,7 +101,7 @@ void vfio_user_container_log_global_start(MemoryListener *listener)
     const VFIOUserMapping *mapping;
     bool fits = true;
 
-    if (!user->container.dirty_pages_supported) {
+    if (user->restoring || !user->container.dirty_pages_supported) {
         return;
     }
     vfio_migration_lock_stopped(user->vbasedev);
@@ -113,6 +113,23 @@ void vfio_user_container_log_global_start(MemoryListener *listener)
     }
     if (fits) {
         vfio_user_container_switch_log(user, VFIO_USER_DIRTY_PAGES_START);
+    }
+    vfio_migration_unlock_stopped(user->vbasedev);
+}
+
+void vfio_user_container_restore_log(VFIOUserContainer *user)
+{
+    const VFIOUserMapping *mapping;
+
+    if (!global_dirty_tracking) {
+        return;
+    }
+    vfio_user_container_log_global_start(&user->container.listener);
+    vfio_migration_lock_stopped(user->vbasedev);
+    QTAILQ_FOREACH(mapping, &user->mappings, next) {
+        if (mapping->flags & VFIO_USER_DMA_MAP_WRITE) {
+            vfio_user_mapping_mark_dirty(mapping, NULL);
+        }
     }
     vfio_migration_unlock_stopped(user->vbasedev);
 }

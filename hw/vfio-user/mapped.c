@@ -246,8 +246,7 @@ bool vfio_user_mapped_add(VFIOUserDevice *device, uint32_t region,
     return true;
 }
 
-int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
-                                   size_t size)
+void vfio_user_mapped_remove(void *address)
 {
     const Mapping none = { NULL };
     int i;
@@ -257,6 +256,12 @@ int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
             mapping_set(&mappings[i], &none);
         }
     }
+}
+
+int vfio_user_device_region_munmap(VFIODevice *vbasedev, void *address,
+                                   size_t size)
+{
+    vfio_user_mapped_remove(address);
     return munmap(address, size) ? vfio_user_device_errno(-errno) : 0;
 }
 

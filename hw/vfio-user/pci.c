@@ -7,152 +7,12 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/qapi-events-vfio.h"
 #include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
-#include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
-#include "hw/vfio/pci.h"
-#include "hw/vfio-user/container.h"
-#include "hw/vfio-user/device.h"
-#include "hw/vfio-user/incoming.h"
-#include "migration/blocker.h"
-#include "migration/misc.h"
-
-#define TYPE_VFIO_USER_PCI "vfio-user-pci"
-OBJECT_DECLARE_SIMPLE_TYPE(VFIOUserPCIDevice, VFIO_USER_PCI)
-
-/* All fields are used with the BQL held. */
-struct VFIOUserPCIDevice {
-    VFIOPCIDevice device;
-    VFIOUserDevice user;
-    VFIOUserContainer *container;
-    VFIOUserDMATable *table;    /* the session has a reference too */
-    char *session_name;
-    Notifier migration_end;     /* registered while notify is set */
-
-    /* properties */
-    SocketAddress *socket;
-    bool secure_dma;
-    bool no_posted_writes;
-    bool send_queued;
-    OnOffAuto enable_migration;
-    uint32_t class_code;
-    uint32_t max_write_size;
-    uint32_t msg_timeout;
-    uint32_t map_timeout;
-    uint32_t state_timeout;
-    uint32_t bulk_timeout;
-};
-
-/* Let migrate say why it cannot; false while a migration is under way. */
-static bool vfio_user_pci_block_migration(VFIOUserPCIDevice *udev)
-{
-    VFIODevice *vbasedev = &udev->device.vbasedev;
-    const Error *reason = vfio_user_session_reason(udev->user.session);
-
-    error_setg(&vbasedev->migration_blocker, "%s: %s", vbasedev->name,
-               error_get_pretty(reason));
-    if (migrate_add_blocker_internal(vbasedev->migration_blocker, NULL)) {
-        error_free(vbasedev->migration_blocker);
-        vbasedev->migration_blocker = NULL;
-        return false;
-    }
-    return true;
-}
-
-static void vfio_user_pci_forget_migration(VFIOUserPCIDevice *udev)
-{
-    if (udev->migration_end.notify) {
-        remove_migration_state_change_notifier(&udev->migration_end);
-        udev->migration_end.notify = NULL;
-    }
-}
-
-static void vfio_user_pci_migration_end(Notifier *notifier, void *data)
-{
-    VFIOUserPCIDevice *udev = container_of(notifier, VFIOUserPCIDevice,
-                                           migration_end);
-
-    if (vfio_user_pci_block_migration(udev)) {
-        vfio_user_pci_forget_migration(udev);
-    }
-}
-
-static void vfio_user_pci_send_event(VFIOUserPCIDevice *udev,
-                                     const Error *reason)
-{
-    DeviceState *dev = DEVICE(udev);
-    g_autofree char *path = object_get_canonical_path(OBJECT(dev));
-
-    qapi_event_send_vfio_user_disconnected(!!dev->id, dev->id, path,
-                                           error_get_pretty(reason));
-}
-
-/*
- * The one line, and the event, that say the device is gone.  While a migration
- * is under way there can be no blocker: it fails now, and the blocker comes at
- * its end.
- */
-static void vfio_user_pci_lost(void *opaque, const Error *reason)
-{
-    VFIOUserPCIDevice *udev = opaque;
-    VFIODevice *vbasedev = &udev->device.vbasedev;
-
-    vfio_user_device_tell_lost(&udev->user, vbasedev, reason);
-    vfio_migration_device_lost(vbasedev);
-    if (vbasedev->dev->realized) {
-        vfio_user_pci_send_event(udev, reason);
-    }
-    if (vbasedev->migration_blocker || !vbasedev->dev->realized ||
-        vfio_user_pci_block_migration(udev)) {
-        return;
-    }
-    vfio_user_device_fail_migration(vbasedev, -ENOTCONN, reason);
-    udev->migration_end.notify = vfio_user_pci_migration_end;
-    add_migration_state_change_notifier(&udev->migration_end);
-}
-
-static void vfio_user_pci_disconnect(VFIOUserPCIDevice *udev)
-{
-    vfio_user_pci_forget_migration(udev);
-    vfio_user_container_disconnect(udev->container, &udev->device.vbasedev);
-    udev->container = NULL;
-    vfio_user_session_close(udev->user.session);
-    udev->user.session = NULL;
-    vfio_user_dma_table_unref(udev->table);
-    udev->table = NULL;
-}
-
-static bool vfio_user_pci_connect(VFIOUserPCIDevice *udev, Error **errp)
-{
-    VFIOUserSessionConfig config = {
-        .address = udev->socket,
-        .name = udev->session_name,
-        .timeout_ms = {
-            [VFIO_USER_DEADLINE_REGISTER] = udev->msg_timeout,
-            [VFIO_USER_DEADLINE_MAP] = udev->map_timeout,
-            [VFIO_USER_DEADLINE_STATE] = udev->state_timeout,
-            [VFIO_USER_DEADLINE_BULK] = udev->bulk_timeout,
-        },
-        .dead = vfio_user_pci_lost,
-        .opaque = udev,
-        .request = vfio_user_incoming_request,
-        .request_release = vfio_user_dma_table_unref,
-        .serial = udev->send_queued,
-    };
-
-    udev->table = vfio_user_dma_table_new();
-    config.request_opaque = vfio_user_dma_table_ref(udev->table);
-    udev->user.session = vfio_user_session_connect(&config, errp);
-    if (!udev->user.session) {
-        vfio_user_pci_disconnect(udev);
-        return false;
-    }
-    return true;
-}
+#include "pci-internal.h"
 
 /* A server that has nothing to migrate need not be asked to. */
 static bool vfio_user_pci_may_migrate(VFIOUserPCIDevice *udev)
@@ -191,6 +51,11 @@ static bool vfio_user_pci_check_properties(const VFIOUserPCIDevice *udev,
                           !*udev->socket->u.q_unix.path)) {
         error_setg(errp, "vfio-user-pci: property 'socket' is missing: use "
                    "socket=PATH, the UNIX socket of a vfio-user server");
+        return false;
+    }
+    if (udev->reconnect && udev->socket->type == SOCKET_ADDRESS_TYPE_FD) {
+        error_setg(errp, "vfio-user-pci: 'reconnect' needs the address of a "
+                   "socket, not an open one");
         return false;
     }
     if (udev->max_write_size < sizeof(uint64_t)) {
@@ -353,6 +218,7 @@ static void vfio_user_pci_set_socket(Object *obj, Visitor *v, const char *name,
 }
 
 static Property vfio_user_pci_properties[] = {
+    DEFINE_PROP_UINT32("reconnect", VFIOUserPCIDevice, reconnect, 0),
     DEFINE_PROP_BOOL("secure-dma", VFIOUserPCIDevice, secure_dma, false),
     DEFINE_PROP_BOOL("x-no-posted-writes", VFIOUserPCIDevice,
                      no_posted_writes, false),

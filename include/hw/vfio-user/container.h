@@ -32,6 +32,28 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
                                                bool secure, Error **errp);
 
 /*
+ * The server is lost, and another one is to take its place: forget what was
+ * mapped, without a word to it, and use @table for what will be.  No request is
+ * under way any more on return.  Until restore QEMU's memory may not change.
+ * BQL held, main thread.
+ */
+void vfio_user_container_forget(VFIOUserContainer *container,
+                                VFIOUserDMATable *table);
+
+/*
+ * Tell the new server of all memory that is there now; for a stopped device,
+ * when it runs again.  What it refuses is reported.  As above.
+ */
+void vfio_user_container_restore(VFIOUserContainer *container);
+
+/*
+ * If QEMU tracks dirty pages just now, have the new server do so, too, and
+ * take all memory that any server could write for dirty: nobody knows what the
+ * lost one has done.  As above.
+ */
+void vfio_user_container_restore_log(VFIOUserContainer *container);
+
+/*
  * Take the memory and @vbasedev's group away again; the session may be dead.
  * @container may be NULL.  BQL held, main thread.
  */

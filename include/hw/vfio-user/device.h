@@ -36,19 +36,22 @@ typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 #define VFIO_USER_DATA_WRITES_LOW(window) DIV_ROUND_UP(window, 2)
 
 /*
- * All but @session, which has its own locks, @late_irqs, @spares, @shrunk,
- * @checked_config, @resume_dma and @settle_dma is set up by
- * vfio_user_device_init() and does not change until cleanup.
+ * All but @late_irqs, @spares, @shrunk, @config_is_fixed, @resume_dma and
+ * @settle_dma is set up by vfio_user_device_init() and does not change until
+ * cleanup, except when the server is another one: vfio_user_device_take_over().
  */
 typedef struct VFIOUserDevice {
-    VFIOUserSession *session;   /* borrowed */
+    VFIOUserSession *session;   /* borrowed; has its own locks */
     size_t max_write;           /* bytes of data in one REGION_WRITE */
     bool no_posted_writes;
     bool told_lost;             /* vfio_user_device_tell_lost(); BQL */
+    bool quiet;                 /* report() prints nothing */
+    uint32_t flags;             /* VFIO_DEVICE_FLAGS_* */
     uint32_t num_regions;
     uint32_t num_irqs;
     VFIOUserRegion *regions;
     VFIOUserIRQDesc *irqs;
+    uint8_t *config;            /* as check_config() has read it */
     /*
      * The container's part when the device runs again: mappings that came and
      * went while it was stopped.  NULL without a container.  Called with the
@@ -68,11 +71,8 @@ typedef struct VFIOUserDevice {
      */
     void *spares[VFIO_USER_DATA_READS];
     size_t spare_size;
-    /*
-     * Config space as it was checked, while the device is being realized and
-     * must not become another one; else NULL.  BQL
-     */
-    uint8_t *checked_config;
+    /* @config is what is read: the device is being realized.  BQL */
+    bool config_is_fixed;
     uint32_t shrunk;            /* region found too short, plus 1; atomic */
     /* set while the device was stopped; vfio_migration_lock_stopped() */
     QSIMPLEQ_HEAD(, VFIOUserLateIRQs) late_irqs;
@@ -81,7 +81,8 @@ typedef struct VFIOUserDevice {
 /*
  * Ask the server what its device consists of, check it, and make @vbasedev
  * use @device: its io_ops, counts and flags.  @device->session, max_write and
- * no_posted_writes are set by the caller.  BQL held.
+ * no_posted_writes are set by the caller.  BQL held, or both are only this
+ * thread's.
  *
  * A server that refuses DEVICE_GET_INFO because an earlier client left its
  * device stopped is told to run it first.
@@ -94,7 +95,10 @@ typedef struct VFIOUserDevice {
 bool vfio_user_device_init(VFIOUserDevice *device, VFIODevice *vbasedev,
                            Error **errp);
 
-/* Free what init made and close the regions' fds; idempotent.  BQL held. */
+/*
+ * Free what init and check_config made and close the regions' fds; idempotent.
+ * As init.
+ */
 void vfio_user_device_cleanup(VFIOUserDevice *device);
 
 /*
@@ -123,7 +127,8 @@ void vfio_user_device_tell_lost(VFIOUserDevice *device, VFIODevice *vbasedev,
 
 /*
  * Print @err, which is freed and may be NULL; but nothing of a lost server,
- * whose story the one line at its death has told.  Any thread.
+ * whose story the one line at its death has told, nor of a quiet device.  Any
+ * thread.
  */
 void vfio_user_device_report(VFIOUserDevice *device, Error *err);
 
@@ -145,7 +150,8 @@ extern const VFIODeviceIOOps vfio_user_device_io_ops;
 /*
  * Check the server's config space where hw/vfio and hw/pci take it on trust:
  * header type, BAR types, capability chains and MSI-X.  BQL held.  Returns
- * false with @errp set when it cannot be read or must not be used.
+ * false with @errp set when it cannot be read or must not be used.  Keeps what
+ * was read.
  *
  * What has been checked is what is read of it until
  * vfio_user_device_release_config(), whatever the server says by then; but not
@@ -155,5 +161,23 @@ bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp);
 
 /* The device is realized: config space is the server's again.  BQL held. */
 void vfio_user_device_release_config(VFIOUserDevice *device);
+
+/*
+ * Could @is take the place of @was, and neither hw/vfio nor a driver in the
+ * guest notice more than a reset?  Regions, interrupts, what the device can do,
+ * its identity, and which capabilities are where; not what a driver sets.  Both
+ * have passed check_config.  Pure.  Returns false with @errp set, which says
+ * what differs.
+ */
+bool vfio_user_device_is_same(const VFIOUserDevice *was,
+                              const VFIOUserDevice *is, Error **errp);
+
+/*
+ * Let @device, whose session is dead, go on with @fresh's session and files;
+ * vfio_user_device_is_same() for them.  The caller still cleans @fresh up.  BQL
+ * and vfio_migration_lock_device() held, so that nobody is between a look at
+ * the session and the end of a call on it.
+ */
+void vfio_user_device_take_over(VFIOUserDevice *device, VFIOUserDevice *fresh);
 
 #endif /* HW_VFIO_USER_DEVICE_H */
