@@ -32,6 +32,9 @@ int main(int argc, char **argv)
     vfio_user_test_add_monitor();
     vfio_user_test_add_operator();
     vfio_user_test_add_property();
+    vfio_user_test_add_reconnect();
+    vfio_user_test_add_reconnect_fault();
+    vfio_user_test_add_reconnect_migration();
     vfio_user_test_add_scenarios();
     vfio_user_test_add_shrink();
     vfio_user_test_add_stream();

@@ -184,6 +184,14 @@ static void vm_start_mock(VFIOUserTestVM *vm, const MockConfig *config)
     g_assert_no_error(error);
 }
 
+void vfio_user_test_vm_restart_mock(VFIOUserTestVM *vm,
+                                    const MockConfig *config)
+{
+    mock_free(vm->mock);
+    vm_start_mock(vm, config);
+    vm->mark = 0;
+}
+
 static void vm_start_qemu(VFIOUserTestVM *vm,
                           const VFIOUserTestVMConfig *config)
 {

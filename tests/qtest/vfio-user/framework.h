@@ -76,6 +76,13 @@ void vfio_user_test_vm_restart(VFIOUserTestVM *vm,
  */
 int vfio_user_test_run_qemu(const char *args, char **errors);
 
+/*
+ * Start a server anew, where mock_stop() ended one. NULL takes the defaults.
+ * vm->mark is 0, the start of its journal.
+ */
+void vfio_user_test_vm_restart_mock(VFIOUserTestVM *vm,
+                                    const MockConfig *config);
+
 /* End QEMU, if it is there still; the server and its journal stay. */
 void vfio_user_test_vm_quit(VFIOUserTestVM *vm);
 
@@ -324,6 +331,9 @@ void vfio_user_test_add_migration(void);
 void vfio_user_test_add_monitor(void);
 void vfio_user_test_add_operator(void);
 void vfio_user_test_add_property(void);
+void vfio_user_test_add_reconnect(void);
+void vfio_user_test_add_reconnect_fault(void);
+void vfio_user_test_add_reconnect_migration(void);
 void vfio_user_test_add_scenarios(void);
 void vfio_user_test_add_stream(void);
 void vfio_user_test_add_virtio_mem(void);

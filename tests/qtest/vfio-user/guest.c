@@ -9,6 +9,13 @@
 #include "guest.h"
 #include "standard-headers/linux/pci_regs.h"
 
+/* The device has no I/O ports, which qpci_device_enable() insists on. */
+void guest_enable(Guest *guest)
+{
+    qpci_config_writew(guest->device, PCI_COMMAND,
+                       PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
 Guest *guest_start_vm(const VFIOUserTestVMConfig *config)
 {
     Guest *guest = g_new0(Guest, 1);
@@ -18,9 +25,7 @@ Guest *guest_start_vm(const VFIOUserTestVMConfig *config)
     guest->device = qpci_device_find(guest->bus,
         QPCI_DEVFN(VFIO_USER_TEST_DEVICE_SLOT, 0));
     g_assert_nonnull(guest->device);
-    /* the device has no I/O ports, which qpci_device_enable() insists on */
-    qpci_config_writew(guest->device, PCI_COMMAND,
-                       PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    guest_enable(guest);
     guest->bar0 = qpci_iomap(guest->device, 0, NULL);
     return guest;
 }

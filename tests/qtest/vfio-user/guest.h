@@ -26,6 +26,9 @@ Guest *guest_start(const char *machine, const char *properties);
 /* The same from a config for the VM. */
 Guest *guest_start_vm(const VFIOUserTestVMConfig *config);
 
+/* Turn memory and bus mastering on, again after a reset; BARs stay. */
+void guest_enable(Guest *guest);
+
 /* End it with its VM. */
 void guest_stop(Guest *guest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_stop)

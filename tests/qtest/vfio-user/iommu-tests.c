@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "reach.h"
+#include "reconnect.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "steps.h"
 #include "vtd.h"
@@ -70,15 +71,21 @@ static void change_page(IOMMUGuest *guest, uint64_t iova, uint64_t address,
     vtd_invalidate(&guest->vtd, &guest->domain, iova, 0);
 }
 
-static VFIOUserTestVM *start_vm(void)
+static VFIOUserTestVM *start_vm_with(const char *device)
 {
     VFIOUserTestVMConfig config = {
         .name = "guest", .early_options = IOMMU, .ram_size = RAM_SIZE,
+        .device = device,
     };
     VFIOUserTestVM *vm = vfio_user_test_vm_new(&config);
 
     vm->mark = mock_journal_length(vm->mock);
     return vm;
+}
+
+static VFIOUserTestVM *start_vm(void)
+{
+    return start_vm_with(NULL);
 }
 
 static void assert_translated(VFIOUserTestVM *vm)
@@ -484,6 +491,22 @@ static void test_iommu_migration_off(const void *data)
     migration_end(&test.migration);
 }
 
+/* A server that comes back finds what is mapped now. */
+static void test_iommu_reconnect(const void *data)
+{
+    g_autoptr(VFIOUserTestVM) vm = start_vm_with(RECONNECT_DEVICE);
+    IOMMUGuest guest;
+
+    translate(&guest, vm);
+    change_page(&guest, DATA_IOVA, OTHER, VTD_READ | VTD_WRITE);
+    reconnect_lose(vm);
+    change_page(&guest, DATA_IOVA, DATA, VTD_READ | VTD_WRITE);
+    reconnect_return(vm, NULL);
+    assert_translated(vm);
+    change_page(&guest, DATA_IOVA, OTHER, VTD_READ | VTD_WRITE);
+    reach_assert(vm, DATA_IOVA, OTHER);
+}
+
 static const struct {
     const char *path;
     void (*run)(const void *data);
@@ -494,6 +517,7 @@ static const struct {
     { "stopped", test_iommu_stopped },
     { "refused-map", test_iommu_refused_map },
     { "plug", test_iommu_plug },
+    { "reconnect", test_iommu_reconnect },
     { "migration/completes", test_iommu_migration },
     { "migration/unmap", test_iommu_unmap },
     { "migration/unmap-refused", test_iommu_unmap_refused },

@@ -113,6 +113,7 @@ static void test_property_command_line(const void *data)
 static const struct {
     const char *name, *value, *shown;
 } properties[] = {
+    { "reconnect", "7" },
     { "secure-dma", "true" },
     { "x-send-queued", "true" },
     { "x-no-posted-writes", "true" },
@@ -274,6 +275,10 @@ static const struct {
     { "'x-enable-migration': 'maybe'", "does not accept value 'maybe'" },
     { "'x-msg-timeout': -1", "uint32" },
     { "'x-msg-timeout': 4294967296", "uint32" },
+    { "'reconnect': -1", "uint32" },
+    { "'reconnect': 4294967296", "uint32" },
+    { "'reconnect': 1, 'socket': {'type': 'fd', 'str': '3'}",
+      "'reconnect' needs the address of a socket, not an open one" },
     { "'secure-dma': 'perhaps'", "expects 'on' or 'off'" },
     { "'host': '0000:00:01.0'", "'vfio-user-pci.host' not found" },
     { "'socket': {'type': 7}", "'socket.type'" },

@@ -9,6 +9,7 @@
 #include "libqos/malloc-pc.h"
 #include "libqos/virtio-pci.h"
 #include "reach.h"
+#include "reconnect.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/virtio_mem.h"
 #include "steps.h"
@@ -224,12 +225,41 @@ static void test_virtio_mem_migration(const void *data)
     migration_end(&migration);
 }
 
+/* A server that comes back finds what is plugged now. */
+static void test_virtio_mem_reconnect(const void *data)
+{
+    VFIOUserTestVMConfig config = {
+        .name = "guest", .options = MEMORY, .ram_size = RAM_SIZE,
+        .device = RECONNECT_DEVICE,
+    };
+    g_autoptr(Guest) guest = guest_start_vm(&config);
+    VFIOUserTestVM *vm = guest->vm;
+    Blocks blocks;
+
+    blocks_init(&blocks, guest);
+    plug(&blocks, 0, 2);
+    reconnect_lose(vm);
+    unplug(&blocks, 0, 1);
+    plug(&blocks, 2, 1);
+    reconnect_return(vm, NULL);
+    assert_no_block(vm, 0);
+    assert_block(vm, 1);
+    assert_block(vm, 2);
+    unplug(&blocks, 1, 1);
+    plug(&blocks, 0, 1);
+    assert_block(vm, 0);
+    assert_no_block(vm, 1);
+    g_assert_cmpuint(vfio_user_test_count_refusals(vm, 0), ==, 0);
+    blocks_destroy(&blocks);
+}
+
 static const struct {
     const char *path;
     void (*run)(const void *data);
 } virtio_mem_tests[] = {
     { "plug", test_virtio_mem_plug },
     { "refused-map", test_virtio_mem_refused_map },
+    { "reconnect", test_virtio_mem_reconnect },
     { "migration", test_virtio_mem_migration },
 };
 
