@@ -33,6 +33,8 @@ CHUNKS_IF_KILLED = 8
 CHUNKS_IF_MIGRATED = 16
 CHUNKS_BEFORE = 4               # the migration
 DRIVER_SECONDS = 1              # after that the driver gives a command up
+# Longer than a server takes to come back, or the driver gives the disk up
+PATIENT_SECONDS = 3
 UNPLUG_TIMEOUT = 60.0
 
 
@@ -131,6 +133,25 @@ def test_killed_and_plugged(lab: Lab) -> None:
                 "server closed the connection" in guest.qemu.output())
 
 
+def test_killed_and_reconnected(lab: Lab) -> None:
+    """own server: a killed server's disk comes back by itself."""
+    path = str(lab.folder / "nvme.sock")
+    disk = make_disk(lab)
+    server = start_server(lab, "server", path, disk, "-k", str(FATAL_WRITE))
+    guest = boot(lab, "guest",
+                 stream(CHUNKS_IF_KILLED, *deadline(PATIENT_SECONDS)),
+                 "-device",
+                 f"vfio-user-pci,id=dev0,socket={path},reconnect=1")
+    guest.wait(CHUNK, FATAL_WRITE - 1)
+    expect("the server's exit status", server.wait(), -signal.SIGKILL)
+    start_server(lab, "server again", path, disk)
+    expect("exit status", guest.qemu.wait(END_TIMEOUT), 0)
+    expect("losses of the disk", lines(guest.text(), "disk lost .*"), [])
+    check_chunks(guest.text(), CHUNKS_IF_KILLED, disk)
+    timeouts = guest.wait(r"driver timeouts (\d+)")
+    expect_true("the driver had to recover", int(timeouts[1]) > 0)
+
+
 def test_migrated(lab: Lab) -> None:
     """own server: NVMe is written and read while it migrates."""
     disk = make_disk(lab)
@@ -158,4 +179,5 @@ def test_migrated(lab: Lab) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run([test_own_disk, test_killed_and_plugged, test_migrated], []))
+    sys.exit(run([test_own_disk, test_killed_and_plugged,
+                  test_killed_and_reconnected, test_migrated], []))
