@@ -76,17 +76,18 @@ static void vfio_user_pci_send_lost(VFIOUserPCIDevice *udev,
 
 /*
  * The one line, and the event, that say the device is gone.  While a migration
- * is under way there can be no blocker: it fails now, and the blocker comes at
- * its end.  A server that is lost before the device was back is no news.
+ * is under way there can be no blocker: it fails now, unless it has all of the
+ * device, and the blocker comes at its end.  A server that is lost before the
+ * device was back is no news.
  */
 static void vfio_user_pci_lost(void *opaque, const Error *reason)
 {
     VFIOUserPCIDevice *udev = opaque;
     VFIODevice *vbasedev = &udev->device.vbasedev;
-    bool again = udev->lost;
+    bool again = udev->lost, wanted;
 
     vfio_user_device_tell_lost(&udev->user, vbasedev, reason);
-    vfio_migration_device_lost(vbasedev);
+    wanted = vfio_migration_device_lost(vbasedev);
     if (!vbasedev->dev->realized) {
         return;
     }
@@ -96,7 +97,9 @@ static void vfio_user_pci_lost(void *opaque, const Error *reason)
     }
     if (!again && !vbasedev->migration_blocker &&
         !vfio_user_pci_block_migration(udev)) {
-        vfio_user_device_fail_migration(vbasedev, -ENOTCONN, reason);
+        if (wanted) {
+            vfio_user_device_fail_migration(vbasedev, -ENOTCONN, reason);
+        }
         udev->migration_end.notify = vfio_user_pci_migration_end;
         add_migration_state_change_notifier(&udev->migration_end);
     }

@@ -290,11 +290,10 @@ void vfio_migration_device_stop(VFIODevice *vbasedev)
     qemu_mutex_destroy(&control->data_lock);
 }
 
-void vfio_migration_device_lost(VFIODevice *vbasedev)
+bool vfio_migration_device_lost(VFIODevice *vbasedev)
 {
-    if (vbasedev->migration) {
-        vfio_migration_state_lose(&device_control(vbasedev)->state);
-    }
+    return !vbasedev->migration ||
+           vfio_migration_state_lose(&device_control(vbasedev)->state);
 }
 
 int vfio_migration_device_back(VFIODevice *vbasedev)

@@ -487,12 +487,13 @@ int vfio_migration_state_reset_end(VFIOMigrationState *state)
     return state_drive(state, state_target(state), false);
 }
 
-void vfio_migration_state_lose(VFIOMigrationState *state)
+bool vfio_migration_state_lose(VFIOMigrationState *state)
 {
     QEMU_LOCK_GUARD(&state->lock);
 
     state_forget(state, "lost");
     state->lost = true;
+    return state->phase != VFIO_MIGRATION_PHASE_SAVED;
 }
 
 bool vfio_migration_state_may_run(VFIOMigrationState *state)

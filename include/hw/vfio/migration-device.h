@@ -54,10 +54,12 @@ int vfio_migration_device_start(VFIODevice *vbasedev);
 void vfio_migration_device_stop(VFIODevice *vbasedev);
 
 /*
- * The backend cannot reach the device any more: its state is unknown.  BQL
- * held; nothing to do for a device without migration.
+ * The backend cannot reach the device any more: its state is unknown.  Returns
+ * whether a migration under way, if there is one, must fail: not when all of the
+ * device has been saved, since the guest may run at the destination already.
+ * BQL held; nothing to do for a device without migration.
  */
-void vfio_migration_device_lost(VFIODevice *vbasedev);
+bool vfio_migration_device_lost(VFIODevice *vbasedev);
 
 /*
  * It can again: what it reaches is a device of which nothing is known.  Learn

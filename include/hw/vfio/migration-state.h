@@ -174,9 +174,10 @@ int vfio_migration_state_reset_end(VFIOMigrationState *state);
 
 /*
  * The device can be reached no more, and nobody knows what it does: nothing is
- * read or written until the next sync.  Takes the lock; any thread.
+ * read or written until the next sync.  Returns false if it has just been saved,
+ * so that the migration does not need it.  Takes the lock; any thread.
  */
-void vfio_migration_state_lose(VFIOMigrationState *state);
+bool vfio_migration_state_lose(VFIOMigrationState *state);
 
 /*
  * Whether vCPUs may run: the device does, or it is lost and answers nobody.

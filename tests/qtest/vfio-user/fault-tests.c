@@ -305,6 +305,48 @@ static void test_fault_loss(const void *data)
     g_assert_cmpuint(count_lines(errors, test->reason), ==, 1);
 }
 
+/*
+ * The source is through with its device, whose guest the destination may start
+ * at any moment: it must not run here as well.
+ */
+static void test_fault_loss_when_saved(const void *data)
+{
+    /* the last chunk is the smallest one */
+    MockRule hold = {
+        .where = { .command = MOCK_REGION_WRITE,
+                   .match = MOCK_MATCH_REGION | MOCK_MATCH_OFFSET |
+                            MOCK_MATCH_VALUE,
+                   .region = MOCK_REGION_MIGRATION,
+                   .offset = MOCK_MIG_DATA_SIZE, .value = 256 },
+        .nth = 1, .action = MOCK_ACTION_HOLD,
+    };
+    VFIOUserTestVMConfig here = { .name = "source" };
+    VFIOUserTestVMConfig there = { .name = "destination", .incoming = true };
+    g_autoptr(VFIOUserTestVM) source = vfio_user_test_vm_new(&here);
+    g_autoptr(VFIOUserTestVM) destination = vfio_user_test_vm_new(&there);
+    g_autofree char *uri = g_strdup_printf("unix:%s",
+                                           destination->migration_path);
+
+    mock_add_rules(destination->mock, &hold, 1);
+    vfio_user_test_qmp(source, "{'execute': 'migrate-set-capabilities',"
+                       " 'arguments': {'capabilities': ["
+                       "{'capability': 'return-path', 'state': true}]}}");
+    vfio_user_test_qmp(source, "{'execute': 'migrate',"
+                       " 'arguments': {'uri': %s}}", uri);
+    g_assert_true(mock_wait_held(destination->mock, 1,
+                                 VFIO_USER_TEST_DEADLINE_MS));
+    g_assert_true(mock_wait_device_state(source->mock, MOCK_STATE_STOP,
+                                         VFIO_USER_TEST_DEADLINE_MS));
+    mock_disconnect(source->mock);
+    qtest_qmp_eventwait(source->qts, "VFIO_USER_DISCONNECTED");
+    vfio_user_test_settle(source);
+    mock_release(destination->mock);
+    qobject_unref(vfio_user_test_wait_migration(source, "completed"));
+    vfio_user_test_assert_status(destination, "running");
+    vfio_user_test_assert_status(source, "postmigrate");
+    vfio_user_test_assert_moved(source->mock, destination->mock);
+}
+
 /* No migration, no server: stop and cont are the guest's alone */
 static void test_fault_stop_without_server(const void *data)
 {
@@ -449,6 +491,8 @@ void vfio_user_test_add_fault(void)
 
         vfio_user_test_add(path, test_fault_loss, &losses[i]);
     }
+    vfio_user_test_add("/vfio-user/fault/lost/when-saved",
+                       test_fault_loss_when_saved, NULL);
     vfio_user_test_add("/vfio-user/fault/stop-without-server",
                        test_fault_stop_without_server, NULL);
     add_to_all("cont-refused", test_fault_cont_refused);

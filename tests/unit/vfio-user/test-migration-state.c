@@ -386,7 +386,7 @@ static void test_state_lose(void)
 
     state_init(&state, &device, true, true, true);
     vfio_migration_state_sync(&state);
-    vfio_migration_state_lose(&state);
+    g_assert_true(vfio_migration_state_lose(&state));
     g_assert_false(state.known);
     g_assert_cmpint(vfio_migration_state_event(&state, STOP), ==, -ENOTCONN);
     g_assert_cmpint(vfio_migration_state_event(&state, START), ==, -ENOTCONN);
@@ -426,6 +426,23 @@ static void test_state_sync_again(void)
     g_assert_cmpint(vfio_migration_state_sync(&state), ==, 0);
     g_assert_cmpstr(device.log->str, ==, "W4 R");
     g_assert_true(vfio_migration_state_may_run(&state));
+    state_destroy(&state, &device);
+}
+
+/* What has been saved may go: the migration has it. */
+static void test_state_lose_saved(void)
+{
+    Device device = { .value = 1 };
+    VFIOMigrationState state;
+
+    state_init(&state, &device, true, true, true);
+    vfio_migration_state_sync(&state);
+    vfio_migration_state_event(&state, SETUP);
+    g_assert_true(vfio_migration_state_lose(&state));
+    vfio_migration_state_event(&state, DONE);
+    g_assert_false(vfio_migration_state_lose(&state));
+    vfio_migration_state_event(&state, START);
+    g_assert_true(vfio_migration_state_lose(&state));
     state_destroy(&state, &device);
 }
 
@@ -491,6 +508,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vfio/migration-state/lost-device",
                     test_state_lost_device);
     g_test_add_func("/vfio/migration-state/lose", test_state_lose);
+    g_test_add_func("/vfio/migration-state/lose/saved", test_state_lose_saved);
     g_test_add_func("/vfio/migration-state/reserved-bits",
                     test_state_reserved_bits);
     g_test_add_func("/vfio/migration-state/counts", test_state_counts);
