@@ -114,6 +114,13 @@ unsigned mock_journal_length(Mock *mock)
     return mock->journal.entries->len;
 }
 
+void mock_journal_clear(Mock *mock)
+{
+    MOCK_LOCK_GUARD(mock);
+
+    g_array_set_size(mock->journal.entries, 0);
+}
+
 bool mock_journal_get(Mock *mock, unsigned index, MockEntry *entry)
 {
     MOCK_LOCK_GUARD(mock);

@@ -132,6 +132,12 @@ typedef struct MockStep {
 /* Number of entries so far; a mark for the functions below. */
 unsigned mock_journal_length(Mock *mock);
 
+/*
+ * Drop all entries so far, so that a long run stays small; marks begin at 0
+ * again. Nobody may wait at the same time.
+ */
+void mock_journal_clear(Mock *mock);
+
 /* Copy entry number index. False if there is none. */
 bool mock_journal_get(Mock *mock, unsigned index, MockEntry *entry);
 

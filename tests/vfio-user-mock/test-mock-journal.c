@@ -270,6 +270,10 @@ static void test_queries(void)
     mock_journal_print(client.mock, 0, text);
     g_assert_nonnull(strstr(text->str, "errno 22 (Invalid argument)"));
     g_assert_nonnull(strstr(text->str, "c2s command #1 VERSION\n"));
+    mock_journal_clear(client.mock);
+    g_assert_cmpuint(mock_journal_length(client.mock), ==, 0);
+    test_state(&client);
+    g_assert_cmpuint(mock_journal_count(client.mock, 0, &reads), ==, 1);
     test_client_close(&client);
 }
 

@@ -458,6 +458,14 @@ static bool entry_is(const MockEntry *entry, const MockPattern *pattern)
            entry->offset == pattern->offset;
 }
 
+static bool tells_state(const MockEntry *entry)
+{
+    return entry->direction == MOCK_S2C && entry->type == MOCK_TYPE_REPLY &&
+           entry->command == state_read.command && entry->has_value &&
+           entry->has_region && entry->region == state_read.region &&
+           entry->has_offset && entry->offset == state_read.offset;
+}
+
 /* Does the answer to command number @index say no? */
 static bool is_refused(Mock *mock, unsigned index, const MockEntry *command)
 {
@@ -559,22 +567,32 @@ void vfio_user_test_assert_states(VFIOUserTestVM *vm, const char *expected)
     vm->mark = mock_journal_length(vm->mock);
 }
 
-unsigned vfio_user_test_redundant_writes(VFIOUserTestVM *vm, unsigned from,
-                                         uint32_t value)
+unsigned vfio_user_test_server_redundant_writes(Mock *mock, unsigned from,
+                                                uint32_t value)
 {
     unsigned i, count = 0;
     MockEntry entry;
 
-    for (i = from; mock_journal_get(vm->mock, i, &entry); i++) {
+    for (i = from; mock_journal_get(mock, i, &entry); i++) {
+        /* it may have changed by a reset, and then it is read */
+        if (tells_state(&entry)) {
+            value = entry.value;
+        }
         if (!entry_is(&entry, &state_write)) {
             continue;
         }
         count += entry.value == value;
-        if (!is_refused(vm->mock, i, &entry)) {
+        if (!is_refused(mock, i, &entry)) {
             value = entry.value;
         }
     }
     return count;
+}
+
+unsigned vfio_user_test_redundant_writes(VFIOUserTestVM *vm, unsigned from,
+                                         uint32_t value)
+{
+    return vfio_user_test_server_redundant_writes(vm->mock, from, value);
 }
 
 void vfio_user_test_assert_sequence(VFIOUserTestVM *vm, unsigned from,
