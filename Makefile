@@ -8,6 +8,7 @@ export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 QEMU_TARGETS = qemu-system-x86_64 vfio-user-tests vfio-user-fuzz \
 	$(addprefix tests/qtest/,vfio-user-test vfio-user-matrix-test vfio-kernel-test) \
 	tests/qtest/vfio-user/libvfio-fake-kernel.so \
+	tests/qtest/vfio-user/vfio-user-mock \
 	$(addprefix subprojects/libvfio-user/samples/,gpio-pci-idio-16 lspci null server)
 
 all: build/build.ninja
@@ -57,6 +58,11 @@ fuzz: need-deps
 	@$(MAKE) all
 	scripts/fuzz $(FUZZ)
 
+# SOAK_MIGRATIONS=N, SOAK_KILLS=N, SOAK_SEED=N
+soak: need-deps
+	@$(MAKE) all
+	scripts/soak
+
 # What was built goes, configure's work and edits in build/qemu-src stay
 clean:
 	[ ! -e build/qemu/build.ninja ] || ninja -C build/qemu clean
@@ -72,6 +78,9 @@ help:
 	@echo '                    build/bench.json; scripts/bench --help: more'
 	@echo 'make fuzz           fuzz what reads a server'"'"'s bytes, 300 seconds each;'
 	@echo '                    FUZZ_SECONDS=N, FUZZ=NAME; scripts/fuzz --help: more'
+	@echo 'make soak           1000 migrations with all that may happen meanwhile,'
+	@echo '                    200 servers killed, some 40 minutes;'
+	@echo '                    SOAK_MIGRATIONS=N, SOAK_KILLS=N, SOAK_SEED=N'
 	@echo 'make lint           the same as make check-lint'
 	@echo 'make refresh        write edits in build/qemu-src back to patches/;'
 	@echo '                    PATCH=name: to that one, not the last'
@@ -79,4 +88,4 @@ help:
 	@echo 'make clean          remove what was built'
 
 .PHONY: all deps need-deps demo check check-lint check-unit check-qtest \
-	check-interop lint refresh series bench fuzz clean help
+	check-interop lint refresh series bench fuzz soak clean help

@@ -37,6 +37,8 @@ int main(int argc, char **argv)
     vfio_user_test_add_reconnect_migration();
     vfio_user_test_add_scenarios();
     vfio_user_test_add_shrink();
+    vfio_user_test_add_soak();
+    vfio_user_test_add_soak_kill();
     vfio_user_test_add_stream();
     vfio_user_test_add_virtio_mem();
 

@@ -200,6 +200,10 @@ void vfio_user_test_assert_states(VFIOUserTestVM *vm, const char *expected);
 unsigned vfio_user_test_redundant_writes(VFIOUserTestVM *vm, unsigned from,
                                          uint32_t value);
 
+/* The same for any server. */
+unsigned vfio_user_test_server_redundant_writes(Mock *mock, unsigned from,
+                                                uint32_t value);
+
 /*
  * What @to loaded is what @from saved, and complete. Returns how many bytes.
  */
@@ -335,6 +339,8 @@ void vfio_user_test_add_reconnect(void);
 void vfio_user_test_add_reconnect_fault(void);
 void vfio_user_test_add_reconnect_migration(void);
 void vfio_user_test_add_scenarios(void);
+void vfio_user_test_add_soak(void);
+void vfio_user_test_add_soak_kill(void);
 void vfio_user_test_add_stream(void);
 void vfio_user_test_add_virtio_mem(void);
 
