@@ -41,6 +41,10 @@ check-lint check-unit check-qtest check-interop: all
 
 lint: check-lint
 
+# SANITIZE=--quick: what .ci/run has time for
+check-sanitize: need-deps
+	scripts/check-sanitize $(SANITIZE)
+
 refresh:
 	scripts/refresh $(if $(PATCH),--patch $(PATCH))
 
@@ -67,6 +71,7 @@ soak: need-deps
 clean:
 	[ ! -e build/qemu/build.ninja ] || ninja -C build/qemu clean
 	[ ! -e build/build.ninja ] || ninja -C build clean
+	rm -rf build-sanitize
 
 help:
 	@echo 'make                build the patched QEMU and the mock server'
@@ -74,6 +79,8 @@ help:
 	@echo 'make demo           watch a live migration, stock and patched'
 	@echo 'make check          all tests; make check-lint, check-unit,'
 	@echo '                    check-qtest or check-interop: one suite'
+	@echo 'make check-sanitize the unit tests, qtests and the fault matrix with the'
+	@echo '                    sanitizers, in build-sanitize; SANITIZE=--quick: some'
 	@echo 'make bench          measure it beside bare sockets: a table, and'
 	@echo '                    build/bench.json; scripts/bench --help: more'
 	@echo 'make fuzz           fuzz what reads a server'"'"'s bytes, 300 seconds each;'
@@ -88,4 +95,4 @@ help:
 	@echo 'make clean          remove what was built'
 
 .PHONY: all deps need-deps demo check check-lint check-unit check-qtest \
-	check-interop lint refresh series bench fuzz soak clean help
+	check-interop check-sanitize lint refresh series bench fuzz soak clean help
