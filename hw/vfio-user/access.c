@@ -228,7 +228,7 @@ ssize_t vfio_user_device_region_read(VFIODevice *vbasedev, off_t off,
             /* what a guest reads where no device answers */
             error_free(err);
             memset(data, 0xff, size);
-            return size;
+            break;
         }
         if (ret) {
             return vfio_user_access_fail(vbasedev, region, ret, err);

@@ -347,6 +347,43 @@ static void test_fault_loss_when_saved(const void *data)
     vfio_user_test_assert_moved(source->mock, destination->mock);
 }
 
+/* True if the device was there before its config space was read @nth times */
+static bool plug_and_lose(VFIOUserTestVM *vm, unsigned nth)
+{
+    MockRule lose = {
+        .where = { .command = MOCK_REGION_READ, .match = MOCK_MATCH_REGION,
+                   .region = MOCK_REGION_CONFIG },
+        .nth = nth, .action = MOCK_ACTION_CLOSE_BEFORE,
+    };
+    QDict *answer;
+    bool there;
+
+    mock_add_rules(vm->mock, &lose, 1);
+    answer = qtest_qmp(vm->qts, "{'execute': 'device_add', 'arguments': {"
+                       "'driver': 'vfio-user-pci', 'id': 'dev0',"
+                       "'socket': %s}}", vm->socket_path);
+    there = qdict_haskey(answer, "return");
+    qobject_unref(answer);
+    mock_clear_rules(vm->mock);
+    return there;
+}
+
+/* Whichever read of config space it is that the server does not live to see */
+static void test_fault_loss_when_plugged(const void *data)
+{
+    VFIOUserTestVMConfig config = { .name = "guest", .machine = "pc",
+                                    .no_device = true };
+    g_autoptr(VFIOUserTestVM) vm = vfio_user_test_vm_new(&config);
+    unsigned nth = 1;
+
+    while (!plug_and_lose(vm, nth)) {
+        vfio_user_test_assert_status(vm, "running");
+        nth++;
+    }
+    g_test_message("%u reads of config space", nth - 1);
+    g_assert_cmpuint(nth, >, 2);
+}
+
 /* No migration, no server: stop and cont are the guest's alone */
 static void test_fault_stop_without_server(const void *data)
 {
@@ -493,6 +530,8 @@ void vfio_user_test_add_fault(void)
     }
     vfio_user_test_add("/vfio-user/fault/lost/when-saved",
                        test_fault_loss_when_saved, NULL);
+    vfio_user_test_add("/vfio-user/fault/lost/when-plugged",
+                       test_fault_loss_when_plugged, NULL);
     vfio_user_test_add("/vfio-user/fault/stop-without-server",
                        test_fault_stop_without_server, NULL);
     add_to_all("cont-refused", test_fault_cont_refused);
