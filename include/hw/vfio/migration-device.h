@@ -55,9 +55,9 @@ void vfio_migration_device_stop(VFIODevice *vbasedev);
 
 /*
  * The backend cannot reach the device any more: its state is unknown.  Returns
- * whether a migration under way, if there is one, must fail: not when all of the
- * device has been saved, since the guest may run at the destination already.
- * BQL held; nothing to do for a device without migration.
+ * whether a migration under way, if there is one, must fail: not when all of
+ * the device has been saved, since the guest may run at the destination
+ * already.  BQL held; nothing to do for a device without migration.
  */
 bool vfio_migration_device_lost(VFIODevice *vbasedev);
 

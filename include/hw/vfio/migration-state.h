@@ -174,8 +174,8 @@ int vfio_migration_state_reset_end(VFIOMigrationState *state);
 
 /*
  * The device can be reached no more, and nobody knows what it does: nothing is
- * read or written until the next sync.  Returns false if it has just been saved,
- * so that the migration does not need it.  Takes the lock; any thread.
+ * read or written until the next sync.  Returns false if it has just been
+ * saved, so that the migration does not need it.  Takes the lock; any thread.
  */
 bool vfio_migration_state_lose(VFIOMigrationState *state);
 

@@ -10,6 +10,7 @@
 
 #include "libqtest.h"
 #include "tests/vfio-user-mock/mock.h"
+#include "areas.h"
 
 /*
  * Every wait ends: those for the mock by themselves, those for QEMU because
@@ -319,30 +320,6 @@ void vfio_user_test_assert_error_desc(VFIOUserTestVM *vm, const char *text);
 
 /* Run a VFIOUserMigrationTest; to be registered with vfio_user_test_add(). */
 void vfio_user_test_migration(const void *data);
-
-/* Registration of the areas */
-void vfio_user_test_add_connect(void);
-void vfio_user_test_add_device(void);
-void vfio_user_test_add_dirty(void);
-void vfio_user_test_add_dma(void);
-void vfio_user_test_add_fault(void);
-void vfio_user_test_add_iommu(void);
-void vfio_user_test_add_irqfd(void);
-void vfio_user_test_add_late(void);
-void vfio_user_test_add_life(void);
-void vfio_user_test_add_many(void);
-void vfio_user_test_add_migration(void);
-void vfio_user_test_add_monitor(void);
-void vfio_user_test_add_operator(void);
-void vfio_user_test_add_property(void);
-void vfio_user_test_add_reconnect(void);
-void vfio_user_test_add_reconnect_fault(void);
-void vfio_user_test_add_reconnect_migration(void);
-void vfio_user_test_add_scenarios(void);
-void vfio_user_test_add_soak(void);
-void vfio_user_test_add_soak_kill(void);
-void vfio_user_test_add_stream(void);
-void vfio_user_test_add_virtio_mem(void);
 
 /*
  * When all tests have run: write the table of what servers were told in each

@@ -130,8 +130,9 @@ void soak_assert_guest(Soak *soak, SoakEnd *end);
 /* --- what QEMU and the test hold --- */
 
 /*
- * The QEMU that has the guest, and the test, hold as many fds and threads as the
- * last time, soon; their memory is noted. To be called at comparable moments.
+ * The QEMU that has the guest, and the test, hold as many fds and threads as
+ * the last time, soon; their memory is noted. To be called at comparable
+ * moments.
  */
 void soak_note(Soak *soak, SoakEnd *guest);
 
