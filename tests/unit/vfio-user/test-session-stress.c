@@ -311,6 +311,7 @@ static void test_stress(gconstpointer how)
                     run.stress.how->end == STRESS_ENDS_WELL ? 0 : 1);
     peer_stop(&run.peer);
     vfio_user_dma_table_unref(run.table);
+    vfio_user_device_drop_spares(&run.user);
     expect_threads(num_threads);
 }
 
