@@ -323,8 +323,9 @@ static void test_soak_kill(const void *data)
                                run.completed);
         soak_progress(soak, "kill", text);
     }
-    soak_assert_flat(&soak->qemu);
-    soak_assert_flat(&soak->test);
+    /* each device that is plugged makes new views of memory, and holes in it */
+    soak_assert_flat(&soak->qemu, true);
+    soak_assert_flat(&soak->test, false);
     soak_free(soak);
 }
 

@@ -486,8 +486,8 @@ static void test_soak(const void *data)
         }
         say_progress(&run);
     }
-    soak_assert_flat(&soak->qemu);
-    soak_assert_flat(&soak->test);
+    soak_assert_flat(&soak->qemu, false);
+    soak_assert_flat(&soak->test, false);
     soak_free(soak);
 }
 

@@ -26,12 +26,12 @@
 
 /*
  * What a process may grow between the second and the last quarter of a run, in
- * KiB: what the allocator keeps goes up and down by less, and 1 KiB that is
- * lost each time is more in a run of 1000. In the first hundred it fills its
- * caches and arenas.
+ * KiB: what the allocator keeps goes up by steps of less, and 1 KiB that is
+ * lost in each of a run of 1000, with the 800 that fail besides, is more. In
+ * the first hundred it fills its caches and arenas.
  */
-#define MOST_GROWTH 400
-#define FIRST_GROWTH 4096
+#define MOST_GROWTH 700
+#define LOOSE_GROWTH 4096
 #define FIRST_NUMBERS 100
 
 /* --- servers --- */
@@ -384,7 +384,7 @@ static unsigned long median(const GArray *values, unsigned from, unsigned to)
     return g_array_index(part, unsigned long, part->len / 2);
 }
 
-void soak_assert_flat(const SoakHoldings *holdings)
+void soak_assert_flat(const SoakHoldings *holdings, bool loose)
 {
     unsigned number = holdings->memory->len;
     unsigned long early, late, most;
@@ -397,7 +397,7 @@ void soak_assert_flat(const SoakHoldings *holdings)
     g_test_message("soak: %s: %lu KiB of memory in the second quarter, %lu KiB "
                    "in the last", holdings->what, early, late);
 #ifndef QEMU_SANITIZE_ADDRESS
-    most = number / 4 < FIRST_NUMBERS ? FIRST_GROWTH : MOST_GROWTH;
+    most = loose || number / 4 < FIRST_NUMBERS ? LOOSE_GROWTH : MOST_GROWTH;
     g_assert_cmpuint(late, <=, early + most);
 #else
     /* it keeps for a while what was freed, and looks for leaks itself */
