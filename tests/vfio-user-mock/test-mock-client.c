@@ -197,6 +197,20 @@ uint32_t test_call(Client *client, uint16_t command, const Bytes *payload,
     return reply->error;
 }
 
+uint32_t test_region_query(Client *client, uint32_t index, uint32_t argsz,
+                           Reply *reply)
+{
+    Bytes payload = { .size = 0 };
+
+    test_put(&payload, argsz, 4);
+    test_put(&payload, 0, 4);
+    test_put(&payload, index, 4);
+    test_put(&payload, 0, 4);
+    test_put(&payload, 0, 8);
+    test_put(&payload, 0, 8);
+    return test_call(client, 5, &payload, NULL, 0, reply);
+}
+
 static void put_access(Bytes *payload, uint32_t region, uint64_t offset,
                        uint32_t count)
 {

@@ -60,6 +60,9 @@ void test_reply_clear(Reply *reply);
 /* One round trip; checks id, command and type. Returns the reply's errno. */
 uint32_t test_call(Client *client, uint16_t command, const Bytes *payload,
                    const int *fds, unsigned num_fds, Reply *reply);
+/* The same for DEVICE_GET_REGION_INFO of region @index, with this argsz. */
+uint32_t test_region_query(Client *client, uint32_t index, uint32_t argsz,
+                           Reply *reply);
 
 /* Region access of 1..8 bytes; the reply's errno */
 uint32_t test_read(Client *client, uint32_t region, uint64_t offset,

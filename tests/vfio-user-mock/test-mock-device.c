@@ -204,20 +204,6 @@ static void test_device_info(void)
     test_client_close(&client);
 }
 
-static uint32_t region_info(Client *client, uint32_t index, uint32_t argsz,
-                            Reply *reply)
-{
-    Bytes payload = { .size = 0 };
-
-    test_put(&payload, argsz, 4);
-    test_put(&payload, 0, 4);
-    test_put(&payload, index, 4);
-    test_put(&payload, 0, 4);
-    test_put(&payload, 0, 8);
-    test_put(&payload, 0, 8);
-    return test_call(client, 5, &payload, NULL, 0, reply);
-}
-
 static void test_region_info(void)
 {
     static const struct {
@@ -238,8 +224,8 @@ static void test_region_info(void)
     config.bar0_size = 5000;
     test_client_open(&client, &config);
     for (i = 0; i < G_N_ELEMENTS(cases); i++) {
-        g_assert_cmpuint(region_info(&client, cases[i].index, 32, &reply), ==,
-                         0);
+        g_assert_cmpuint(test_region_query(&client, cases[i].index, 32,
+                                           &reply), ==, 0);
         g_assert_cmpuint(reply.length, ==, 32);
         g_assert_cmpuint(test_get(reply.body, 4), ==, cases[i].argsz);
         g_assert_cmphex(test_get(reply.body + 4, 4), ==, cases[i].flags);
@@ -247,9 +233,9 @@ static void test_region_info(void)
         g_assert_cmpuint(test_get(reply.body + 16, 8), ==, cases[i].size);
         test_reply_clear(&reply);
     }
-    g_assert_cmpuint(region_info(&client, 10, 32, &reply), ==, EINVAL);
+    g_assert_cmpuint(test_region_query(&client, 10, 32, &reply), ==, EINVAL);
     test_reply_clear(&reply);
-    g_assert_cmpuint(region_info(&client, 0, 31, &reply), ==, EINVAL);
+    g_assert_cmpuint(test_region_query(&client, 0, 31, &reply), ==, EINVAL);
     test_reply_clear(&reply);
     test_client_close(&client);
 }
@@ -263,7 +249,7 @@ static void test_region_info_type(void)
 
     mock_config_init(&config);
     test_client_open(&client, &config);
-    g_assert_cmpuint(region_info(&client, 9, 48, &reply), ==, 0);
+    g_assert_cmpuint(test_region_query(&client, 9, 48, &reply), ==, 0);
     g_assert_cmpuint(reply.length, ==, 48);
     g_assert_cmphex(test_get(reply.body + 4, 4), ==, 0xb);
     g_assert_cmpuint(test_get(reply.body + 12, 4), ==, 32);
@@ -273,7 +259,7 @@ static void test_region_info_type(void)
 
     config.no_migration = true;
     test_client_open(&client, &config);
-    g_assert_cmpuint(region_info(&client, 9, 48, &reply), ==, 0);
+    g_assert_cmpuint(test_region_query(&client, 9, 48, &reply), ==, 0);
     g_assert_cmpuint(test_get(reply.body, 4), ==, 32);
     g_assert_cmpuint(test_get(reply.body + 16, 8), ==, 0);
     test_reply_clear(&reply);
@@ -292,7 +278,7 @@ static void test_region_mmap(void)
     config.bar2_size = 5 * page;
     config.bar2_areas = 2;
     test_client_open(&client, &config);
-    g_assert_cmpuint(region_info(&client, 2, 80, &reply), ==, 0);
+    g_assert_cmpuint(test_region_query(&client, 2, 80, &reply), ==, 0);
     g_assert_cmphex(test_get(reply.body + 4, 4), ==, 0xf);
     g_assert_cmpuint(reply.num_fds, ==, 2);
     g_assert_cmpuint(reply.length, ==, 32 + 16 + 2 * 16);
@@ -310,7 +296,7 @@ static void test_region_mmap(void)
     munmap(memory, 2 * page);
     test_reply_clear(&reply);
     /* Too little room: no capabilities, no fds, the size that is needed */
-    g_assert_cmpuint(region_info(&client, 2, 79, &reply), ==, 0);
+    g_assert_cmpuint(test_region_query(&client, 2, 79, &reply), ==, 0);
     g_assert_cmpuint(test_get(reply.body, 4), ==, 80);
     g_assert_cmphex(test_get(reply.body + 4, 4), ==, 7);
     g_assert_cmpuint(reply.num_fds, ==, 0);
@@ -320,7 +306,7 @@ static void test_region_mmap(void)
     config.bar2_size = 20 * page;
     config.bar2_areas = 9;      /* more than the 8 fds the client takes */
     test_client_open(&client, &config);
-    g_assert_cmpuint(region_info(&client, 2, 4096, &reply), ==, ENOSPC);
+    g_assert_cmpuint(test_region_query(&client, 2, 4096, &reply), ==, ENOSPC);
     test_reply_clear(&reply);
     test_client_close(&client);
 }

@@ -27,7 +27,6 @@ static off_t file_size(int fd)
 
 static void test_shrink_region(void)
 {
-    Bytes payload = { .size = 0 };
     MockConfig config;
     Client client;
     Reply reply;
@@ -37,13 +36,7 @@ static void test_shrink_region(void)
     config.bar2_size = SIZE;
     config.bar2_areas = 1;
     test_client_open(&client, &config);
-    test_put(&payload, 4096, 4);
-    test_put(&payload, 0, 4);
-    test_put(&payload, 2, 4);
-    test_put(&payload, 0, 4);
-    test_put(&payload, 0, 8);
-    test_put(&payload, 0, 8);
-    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    g_assert_cmpuint(test_region_query(&client, 2, 4096, &reply), ==, 0);
     g_assert_cmpuint(reply.num_fds, ==, 1);
     before = file_size(reply.fds[0]);
     g_assert_cmpint(mock_shrink_region(client.mock, 2, SIZE - 1), ==, 0);

@@ -178,20 +178,18 @@ static void test_slow_actions(void)
     test_client_close(&client);
 }
 
-/* A request for a description that comes with an fd, the first by @rule */
-static void open_mapped(Client *client, Bytes *payload, const MockRule *rule)
+/* With a region whose description comes with an fd, the first by @rule */
+static void open_mapped(Client *client, const MockRule *rule)
 {
     mock_config_init(&config);
     config.window_mmap = true;
     test_client_open(client, &config);
     mock_add_rules(client->mock, rule, 1);
-    payload->size = 0;
-    test_put(payload, 4096, 4);
-    test_put(payload, 0, 4);
-    test_put(payload, MOCK_REGION_MIGRATION, 4);
-    test_put(payload, 0, 4);
-    test_put(payload, 0, 8);
-    test_put(payload, 0, 8);
+}
+
+static uint32_t ask_mapped(Client *client, Reply *reply)
+{
+    return test_region_query(client, MOCK_REGION_MIGRATION, 4096, reply);
 }
 
 /* The same file, or "three bytes" as payload and one where there was none */
@@ -205,19 +203,18 @@ static void test_other_fds(void)
           .data_size = 3 },
     };
     struct stat ours, theirs;
-    Bytes payload;
     Client client;
     Reply reply;
 
     g_assert_cmpint(fstat(fd, &ours), ==, 0);
-    open_mapped(&client, &payload, &rules[0]);
-    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    open_mapped(&client, &rules[0]);
+    g_assert_cmpuint(ask_mapped(&client, &reply), ==, 0);
     g_assert_cmpuint(reply.length, >, 32);
     g_assert_cmpuint(reply.num_fds, ==, 1);
     g_assert_cmpint(fstat(reply.fds[0], &theirs), ==, 0);
     g_assert_cmpuint(theirs.st_ino, ==, ours.st_ino);
     test_reply_clear(&reply);
-    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    g_assert_cmpuint(ask_mapped(&client, &reply), ==, 0);
     g_assert_cmpint(fstat(reply.fds[0], &theirs), ==, 0);
     g_assert_cmpuint(theirs.st_ino, !=, ours.st_ino);
     test_reply_clear(&reply);
@@ -235,15 +232,14 @@ static void test_other_fds(void)
 static void test_no_fds(void)
 {
     static const MockRule rule = { .nth = 1, .action = MOCK_ACTION_NO_FDS };
-    Bytes payload;
     Client client;
     Reply reply;
 
-    open_mapped(&client, &payload, &rule);
-    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    open_mapped(&client, &rule);
+    g_assert_cmpuint(ask_mapped(&client, &reply), ==, 0);
     g_assert_cmpuint(reply.num_fds, ==, 0);
     test_reply_clear(&reply);
-    g_assert_cmpuint(test_call(&client, 5, &payload, NULL, 0, &reply), ==, 0);
+    g_assert_cmpuint(ask_mapped(&client, &reply), ==, 0);
     g_assert_cmpuint(reply.num_fds, ==, 1);
     test_reply_clear(&reply);
     test_client_close(&client);
