@@ -302,6 +302,10 @@ typedef struct VFIOUserMigrationTest {
     bool stopped;               /* the guest is, at both ends, until a cont */
 } VFIOUserMigrationTest;
 
+/* In bytes per second, 0 for no limit, and milliseconds. */
+void vfio_user_test_set_speed(VFIOUserTestVM *vm, int64_t bandwidth,
+                              int64_t downtime);
+
 /*
  * Wait until query-migrate says @status. Returns what it says; free with
  * qobject_unref().

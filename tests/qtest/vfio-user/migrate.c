@@ -194,6 +194,15 @@ static void wait_status(VFIOUserTestVM *vm, const char *expected)
     g_assert_cmpstr(status, ==, expected);
 }
 
+void vfio_user_test_set_speed(VFIOUserTestVM *vm, int64_t bandwidth,
+                              int64_t downtime)
+{
+    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-parameters', 'arguments':"
+                       " {'max-bandwidth': %" PRId64 ","
+                       "  'downtime-limit': %" PRId64 "}}", bandwidth,
+                       downtime);
+}
+
 QDict *vfio_user_test_wait_migration(VFIOUserTestVM *vm, const char *status)
 {
     for (;;) {

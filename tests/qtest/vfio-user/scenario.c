@@ -90,15 +90,6 @@ static VFIOUserTestVM *start(Stage *stage, bool there)
     return vm;
 }
 
-static void set_parameters(VFIOUserTestVM *vm, int64_t bandwidth,
-                           int64_t downtime)
-{
-    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-parameters', 'arguments':"
-                       " {'max-bandwidth': %" PRId64 ","
-                       "  'downtime-limit': %" PRId64 "}}", bandwidth,
-                       downtime);
-}
-
 static void fill_memory(VFIOUserTestVM *vm)
 {
     qtest_memset(vm->qts, FILLED_FROM, 0x5a, RAM_SIZE - FILLED_FROM);
@@ -120,7 +111,7 @@ static void begin(Stage *stage, bool paused)
     stage->there_from = stage->there->mark;
     uri = g_strdup_printf("unix:%s", stage->there->migration_path);
     fill_memory(here);
-    set_parameters(here, paused ? SLOW : 0, 1);
+    vfio_user_test_set_speed(here, paused ? SLOW : 0, 1);
     vfio_user_test_qmp(here, "{'execute': 'migrate',"
                        " 'arguments': {'uri': %s}}", uri);
     g_assert_cmpint(mock_journal_wait(here->mock, from,
@@ -130,7 +121,7 @@ static void begin(Stage *stage, bool paused)
                                       &told, 1, VFIO_USER_TEST_DEADLINE_MS),
                     >=, 0);
     if (!paused) {
-        set_parameters(here, SLOW, 1);
+        vfio_user_test_set_speed(here, SLOW, 1);
         fill_memory(here);
     }
 }
@@ -148,7 +139,7 @@ static void wait_migration(VFIOUserTestVM *vm, const char *status,
 static void complete(Stage *stage)
 {
     /* pre-copy ends when what is left can be sent within the downtime */
-    set_parameters(stage->here, 0, 2000000);
+    vfio_user_test_set_speed(stage->here, 0, 2000000);
     wait_migration(stage->here, "completed", NULL);
     if (!stage->scenario->there_paused &&
         !g_str_equal(stage->scenario->there_status, "paused") &&
@@ -167,7 +158,7 @@ static void lose_at(Stage *stage, uint32_t value)
     };
 
     mock_add_rules(stage->here->mock, &hold, 1);
-    set_parameters(stage->here, 0, 2000000);
+    vfio_user_test_set_speed(stage->here, 0, 2000000);
     g_assert_true(mock_wait_held(stage->here->mock, 1,
                                  VFIO_USER_TEST_DEADLINE_MS));
     vfio_user_test_vm_kill(stage->there);
@@ -298,7 +289,7 @@ static void unreachable(Stage *stage)
 
 static void fail(Stage *stage)
 {
-    set_parameters(stage->here, 0, 2000000);
+    vfio_user_test_set_speed(stage->here, 0, 2000000);
     wait_migration(stage->here, "failed", stage->scenario->error);
     vfio_user_test_vm_wait_exit(stage->there, 1);
 }

@@ -118,10 +118,7 @@ static void migrate(Soak *soak, int64_t downtime)
     mock_journal_clear(soak_server(soak->here, 0));
     mock_journal_clear(soak_server(soak->there, 0));
     uri = g_strdup_printf("unix:%s", soak->there->vm->migration_path);
-    vfio_user_test_qmp(here, "{'execute': 'migrate-set-parameters',"
-                       " 'arguments': {'max-bandwidth': %d,"
-                       "               'downtime-limit': %" PRId64 "}}", SLOW,
-                       downtime);
+    vfio_user_test_set_speed(here, SLOW, downtime);
     vfio_user_test_qmp(here, "{'execute': 'migrate', 'arguments':"
                        " {'uri': %s}}", uri);
 }

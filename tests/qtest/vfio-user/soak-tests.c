@@ -30,15 +30,6 @@ typedef struct SoakRun {
 
 /* --- steps of a migration --- */
 
-static void set_parameters(VFIOUserTestVM *vm, int64_t bandwidth,
-                           int64_t downtime)
-{
-    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-parameters', 'arguments':"
-                       " {'max-bandwidth': %" PRId64 ","
-                       "  'downtime-limit': %" PRId64 "}}", bandwidth,
-                       downtime);
-}
-
 static void command(VFIOUserTestVM *vm, const char *name)
 {
     vfio_user_test_qmp(vm, "{'execute': %s}", name);
@@ -75,7 +66,7 @@ static void migrate(SoakRun *run)
                                            soak->there->vm->migration_path);
 
     run->migrations++;
-    set_parameters(soak->here->vm, SLOW, NEVER);
+    vfio_user_test_set_speed(soak->here->vm, SLOW, NEVER);
     vfio_user_test_qmp(soak->here->vm, "{'execute': 'migrate',"
                        " 'arguments': {'uri': %s}}", uri);
 }
@@ -164,7 +155,7 @@ static void complete(SoakRun *run, bool stopped)
     uint64_t transferred;
     QDict *info;
 
-    set_parameters(here, 0, AT_ONCE);
+    vfio_user_test_set_speed(here, 0, AT_ONCE);
     info = vfio_user_test_wait_migration(here, "completed");
     transferred = qdict_get_int(qdict_get_qdict(info, "vfio"), "transferred");
     qobject_unref(info);
@@ -249,7 +240,7 @@ static bool do_stop_and_cont(SoakRun *run)
 
     run->counts[SOAK_STOP]++;
     begin(run);
-    set_parameters(here, NEXT_TO_NOTHING, NEVER);
+    vfio_user_test_set_speed(here, NEXT_TO_NOTHING, NEVER);
     qtest_qmp_send(here->qts, "{'execute': 'stop'}");
     qtest_qmp_send(here->qts, "{'execute': 'cont'}");
     receive(here);
@@ -345,7 +336,7 @@ static bool do_kill_in_stop_copy(SoakRun *run)
     run->counts[SOAK_KILL]++;
     begin(run);
     mock_add_rules(mock, &hold, 1);
-    set_parameters(soak->here->vm, 0, AT_ONCE);
+    vfio_user_test_set_speed(soak->here->vm, 0, AT_ONCE);
     g_assert_true(mock_wait_held(mock, 1, VFIO_USER_TEST_DEADLINE_MS));
     soak_kill_server(soak->here, device);
     run_on(run, "failed");
