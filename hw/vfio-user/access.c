@@ -152,14 +152,6 @@ static void vfio_user_access_free(VFIOUserAccess *access)
     access->call.reply = NULL;
 }
 
-/* Wait until it is over; what came is of no use. */
-static void vfio_user_access_forget(VFIOUserDevice *device,
-                                    VFIOUserAccess *access)
-{
-    vfio_user_session_wait(device->session, &access->call, NULL);
-    vfio_user_access_free(access);
-}
-
 /*
  * Registers, and whatever else hw/vfio reads and writes at once
  */
@@ -355,7 +347,9 @@ static void vfio_user_registers_forget(void *opaque, uint64_t i,
 {
     VFIOUserRegisters *regs = opaque;
 
-    vfio_user_access_forget(regs->device, &regs->accesses[slot]);
+    vfio_user_session_wait(regs->device->session, &regs->accesses[slot].call,
+                           NULL);
+    vfio_user_access_free(&regs->accesses[slot]);
 }
 
 int vfio_user_device_registers_read(VFIODevice *vbasedev, const off_t *offs,
