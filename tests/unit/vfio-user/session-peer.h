@@ -16,7 +16,11 @@
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Error, error_free)
 
 /* For what should happen at once; only a broken session uses it up */
+#ifdef QEMU_SANITIZE_ADDRESS
+#define PATIENCE_MS 200000      /* each allocation takes its time then */
+#else
 #define PATIENCE_MS 20000
+#endif
 
 /* What is on the wire, spelled out once more */
 #define PEER_HEADER_SIZE    16
