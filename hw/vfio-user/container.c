@@ -149,16 +149,30 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
     vfio_user_container_add_group(user, vbasedev);
 
     user->container.listener = vfio_user_container_listener();
-    memory_listener_register(&user->container.listener, as);
+    return user;
+}
+
+void vfio_user_container_begin_memory(VFIOUserContainer *user)
+{
+    user->starting = true;
+    memory_listener_register(&user->container.listener, user->space.as);
+    user->device->resume_dma = vfio_user_container_resumed;
+    user->device->settle_dma = vfio_user_container_settled;
+}
+
+bool vfio_user_container_end_memory(VFIOUserContainer *user, Error **errp)
+{
+    user->starting = false;
+    vfio_migration_lock_stopped(user->vbasedev);
+    vfio_user_container_settle(user);
+    vfio_migration_unlock_stopped(user->vbasedev);
+    user->container.initialized = true;
     if (user->container.error) {
         error_propagate(errp, user->container.error);
-        vfio_user_container_disconnect(user, vbasedev);
-        return NULL;
+        user->container.error = NULL;
+        return false;
     }
-    user->container.initialized = true;
-    device->resume_dma = vfio_user_container_resumed;
-    device->settle_dma = vfio_user_container_settled;
-    return user;
+    return true;
 }
 
 void vfio_user_container_forget(VFIOUserContainer *user,
@@ -188,6 +202,7 @@ void vfio_user_container_disconnect(VFIOUserContainer *user,
     }
     user->device->resume_dma = NULL;
     user->device->settle_dma = NULL;
+    user->starting = false;
     memory_listener_unregister(&user->container.listener);
     vfio_user_container_del_group(user, vbasedev);
     vfio_user_container_free(user);

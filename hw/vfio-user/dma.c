@@ -240,7 +240,7 @@ void vfio_user_container_commit(MemoryListener *listener)
     VFIOUserContainer *user = vfio_user_container_of_listener(listener);
 
     user->batching = false;
-    if (!user->batched) {
+    if (!user->batched || user->starting) {
         return;
     }
     user->batched = false;

@@ -25,7 +25,8 @@ struct VFIOUserPCIDevice {
     VFIOUserContainer *container;
     VFIOUserDMATable *table;    /* the session has a reference too */
     char *session_name;
-    Notifier migration_end;     /* registered while notify is set */
+    Notifier machine_done;      /* registered while notify is set */
+    Notifier migration_end;     /* the same */
     bool lost;                  /* the user was told, and not of its return */
     bool blocked;               /* the migration blocker says so */
     VFIOUserReconnect *retry;   /* NULL until a connection was lost */

@@ -9,9 +9,11 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
+#include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
+#include "sysemu/sysemu.h"
 #include "pci-internal.h"
 
 /* A server that has nothing to migrate need not be asked to. */
@@ -85,6 +87,14 @@ static void vfio_user_pci_set_class(VFIOUserPCIDevice *udev)
     }
 }
 
+static void vfio_user_pci_forget_machine_done(VFIOUserPCIDevice *udev)
+{
+    if (udev->machine_done.notify) {
+        udev->machine_done.notify = NULL;
+        qemu_remove_machine_init_done_notifier(&udev->machine_done);
+    }
+}
+
 /*
  * Has nothing failed so far?  A connection that has ended is why, whatever
  * hw/vfio has made of that: it takes what is read without a server for a
@@ -103,10 +113,58 @@ static bool vfio_user_pci_good_so_far(VFIOUserPCIDevice *udev, Error **errp)
     return !*errp;
 }
 
+static void vfio_user_pci_name_socket(VFIOUserPCIDevice *udev, Error **errp)
+{
+    if (!g_str_has_prefix(error_get_pretty(*errp), "vfio-user:")) {
+        error_prepend(errp, "%s: ", udev->session_name);
+    }
+}
+
+static bool vfio_user_pci_end_memory(VFIOUserPCIDevice *udev, Error **errp)
+{
+    ERRP_GUARD();
+
+    vfio_user_container_end_memory(udev->container, errp);
+    if (!vfio_user_pci_good_so_far(udev, errp)) {
+        vfio_user_pci_name_socket(udev, errp);
+        return false;
+    }
+    return true;
+}
+
+/* All devices that QEMU starts with have asked, and their servers answer. */
+static void vfio_user_pci_machine_done(Notifier *notifier, void *data)
+{
+    VFIOUserPCIDevice *udev = container_of(notifier, VFIOUserPCIDevice,
+                                           machine_done);
+    Error *err = NULL;
+
+    vfio_user_pci_forget_machine_done(udev);
+    if (!vfio_user_pci_end_memory(udev, &err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+}
+
 /*
- * Connect, learn and check what the device is, give it the guest's memory,
- * and leave the rest to hw/vfio.  What is undone here on failure cannot wait
- * for the object to be finalized, since others still refer to it.
+ * Show the server the guest's memory.  It comes last in realize: the device's
+ * other messages would have to wait for the server to be done with it.
+ */
+static bool vfio_user_pci_show_memory(VFIOUserPCIDevice *udev, Error **errp)
+{
+    vfio_user_container_begin_memory(udev->container);
+    if (phase_check(PHASE_MACHINE_READY)) {
+        return vfio_user_pci_end_memory(udev, errp);
+    }
+    udev->machine_done.notify = vfio_user_pci_machine_done;
+    qemu_add_machine_init_done_notifier(&udev->machine_done);
+    return true;
+}
+
+/*
+ * Connect, learn and check what the device is, leave the rest to hw/vfio, and
+ * give it the guest's memory.  What is undone here on failure cannot wait for
+ * the object to be finalized, since others still refer to it.
  */
 static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
 {
@@ -136,16 +194,15 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
     }
     vfio_user_pci_set_up(udev, errp);
     if (!vfio_user_pci_good_so_far(udev, errp)) {
-        if (!g_str_has_prefix(error_get_pretty(*errp), "vfio-user:")) {
-            error_prepend(errp, "%s: ", udev->session_name);
-        }
+        vfio_user_pci_name_socket(udev, errp);
         vfio_user_pci_disconnect(udev);
         return;
     }
     vfio_pci_device_realize(&udev->device, errp);
     vfio_user_device_release_config(&udev->user);
     realized = !*errp;
-    if (!vfio_user_pci_good_so_far(udev, errp)) {
+    if (!vfio_user_pci_good_so_far(udev, errp) ||
+        !vfio_user_pci_show_memory(udev, errp)) {
         if (realized) {
             PCI_DEVICE_GET_CLASS(pdev)->exit(pdev);
         }
@@ -167,6 +224,7 @@ static void vfio_user_pci_instance_finalize(Object *obj)
 {
     VFIOUserPCIDevice *udev = VFIO_USER_PCI(obj);
 
+    vfio_user_pci_forget_machine_done(udev);
     vfio_pci_device_finalize(&udev->device);
     vfio_user_pci_disconnect(udev);
     vfio_user_device_cleanup(&udev->user);

@@ -14,22 +14,36 @@
 typedef struct VFIOUserContainer VFIOUserContainer;
 
 /*
- * Give the server of @device access to @as: make a container and a group of
- * one for @vbasedev, put the group where hw/vfio looks for groups, and map
- * what RAM there is.  Memory goes along as fds unless @secure, or where it
- * has none that shows what QEMU writes; all of it is kept in @table, for the
- * server to reach by message.  @device and @table must outlive the container.
- * BQL held, main thread.
+ * Make a container and a group of one for @vbasedev, and put the group where
+ * hw/vfio looks for groups.  The server of @device is to reach @as with it, but
+ * is told of no memory yet.  Memory will go along as fds unless @secure, or
+ * where it has none that shows what QEMU writes; all of it will be kept in
+ * @table, for the server to reach by message.  @device and @table must outlive
+ * the container.  BQL held, main thread.
  *
- * Returns NULL with @errp set when a mapping fails, or the server maps only
+ * Returns NULL with @errp set when QEMU discards RAM, or the server maps only
  * pages that are larger than the host's; nothing remains then.
- * (Specification: DMA_MAP.)
  */
 VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
                                                VFIODevice *vbasedev,
                                                AddressSpace *as,
                                                VFIOUserDMATable *table,
                                                bool secure, Error **errp);
+
+/*
+ * Map for the server what RAM there is, and from now on what comes and goes.
+ * Its answers are not waited for, so that other devices can start meanwhile;
+ * call end_memory before the guest runs.  BQL held, main thread.
+ * (Specification: DMA_MAP.)
+ */
+void vfio_user_container_begin_memory(VFIOUserContainer *container);
+
+/*
+ * Wait for the answers.  Returns false with @errp set when a mapping has
+ * failed; what may fail later is only reported.  BQL held, main thread.
+ */
+bool vfio_user_container_end_memory(VFIOUserContainer *container,
+                                    Error **errp);
 
 /*
  * The server is lost, and another one is to take its place: forget what was

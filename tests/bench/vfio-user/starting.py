@@ -11,7 +11,8 @@ from rig import Server, start_server, start_vm
 from rows import Round, Row, make_row, repeat
 from vmpair import Installation, Lab
 
-DELAY_MS = 1
+INFO_DELAY_MS = 1
+MAP_DELAY_MS = 20               # a server that makes memory ready for hardware
 DEVICES = 8
 DIMMS = 60                      # 64 regions of memory with q35's own
 
@@ -20,8 +21,8 @@ def start_time(installation: Installation, devices: int, dimms: int) -> float:
     """Milliseconds from the first message to the last before QMP answers."""
     with Lab(installation) as lab:
         servers: List[Server] = [
-            start_server(lab, f"dev{i}", delay_info=DELAY_MS,
-                         delay_map=DELAY_MS) for i in range(devices)]
+            start_server(lab, f"dev{i}", delay_info=INFO_DELAY_MS,
+                         delay_map=MAP_DELAY_MS) for i in range(devices)]
         qemu = start_vm(lab, "vm", servers, dimms=dimms)
         ready = time.monotonic()
         qemu.quit()

@@ -108,6 +108,19 @@ static const ConnectTest connect_tests[] = {
         .error = "server maps no pages as small as the host's "
                  "(pgsizes 0x40000000, page 0x1000)",
     }, {
+        .path = "closes-at-map",
+        .rule = RULE(MOCK_DMA_MAP, MOCK_ACTION_CLOSE_BEFORE),
+        .error = "DMA_MAP: server closed the connection",
+    }, {
+        .path = "silent-at-map",
+        .rule = RULE(MOCK_DMA_MAP, MOCK_ACTION_NO_REPLY),
+        .device = "x-map-timeout=100",
+        .error = "DMA_MAP: no reply within 100 ms",
+    }, {
+        .path = "refuses-map",
+        .rule = RULE(MOCK_DMA_MAP, MOCK_ACTION_ERROR, .error = ENOSPC),
+        .error = "DMA_MAP: server error: No space left on device",
+    }, {
         .path = "bar-size",
         .bar0_size = 0x1800,
         .error = "BAR 0: size is not a power of two of at least 16 bytes "

@@ -242,6 +242,57 @@ static void test_many_together_refused(const void *data)
     further_free(there);
 }
 
+/* Each has to be waited for until the next: no server answers any sooner. */
+static gpointer release_started(gpointer opaque)
+{
+    Further *further = opaque;
+    unsigned i;
+
+    for (i = 0; i < further->number; i++) {
+        if (!mock_wait_held(further->mocks[i], 1,
+                            VFIO_USER_TEST_DEADLINE_MS)) {
+            vfio_user_test_fail("dev%u is not told of memory while others are "
+                                "not done with it", i + 1);
+        }
+    }
+    for (i = 0; i < further->number; i++) {
+        mock_release(further->mocks[i]);
+    }
+    return NULL;
+}
+
+/* At start, no device waits for what the server before it does with memory. */
+static void test_many_start(const void *data)
+{
+    const MockRule hold = {
+        .where = MOCK_PATTERN_COMMAND(MOCK_DMA_MAP), .nth = 1,
+        .action = MOCK_ACTION_HOLD,
+    };
+    Further *here = further_new(MOST_DEVICES - 1, false);
+    VFIOUserTestVMConfig config = {
+        .name = "guest", .options = here->options, .no_device = true,
+    };
+    VFIOUserTestVM *vm;
+    MockConfig mock;
+    GThread *thread;
+    unsigned i;
+
+    mock_config_init(&mock);
+    config.mock = &mock;
+    for (i = 0; i < here->number; i++) {
+        mock_add_rules(here->mocks[i], &hold, 1);
+    }
+    thread = g_thread_new("release", release_started, here);
+    vm = vfio_user_test_vm_new(&config);
+    g_thread_join(thread);
+    for (i = 0; i < here->number; i++) {
+        g_assert_cmpuint(mock_journal_count(here->mocks[i], 0, &hold.where),
+                         >, 1);
+    }
+    vfio_user_test_vm_free(vm);
+    further_free(here);
+}
+
 /* What was put off while they were stopped: each is told in its own thread. */
 static void test_many_late(const void *data)
 {
@@ -284,6 +335,7 @@ static const struct {
 } many_tests[] = {
     { "2-devices", test_many_migrate, 1 },
     { "8-devices", test_many_migrate, 7 },
+    { "start", test_many_start },
     { "together", test_many_together },
     { "together/refused-stop-copy", test_many_together_refused,
       MOCK_STATE_STOP_COPY },

@@ -204,10 +204,13 @@ static const MatrixReply bitmap = {
 #define IRQS_REFUSED \
     "$name: DEVICE_SET_IRQS: server error: Input/output error\n"
 
-static const MockRule no_irqs = {
-    .where = COMMAND(DEVICE_SET_IRQS), .nth = 1,
+static const MockRule no_second_map = {
+    .where = COMMAND(DMA_MAP), .nth = 2,
     .action = MOCK_ACTION_ERROR, .error = EIO,
 };
+#define NO_SECOND_MAP \
+    "$name: memory at 0x*, size 0x*, is out of the device's reach as mapping " \
+    "2: $name: DMA_MAP: server error: Input/output error"
 
 #define SAYS_NO "$name: $command: server error: Input/output error\n"
 
@@ -297,11 +300,10 @@ const MatrixRow matrix_rows[] = {
          .refused = NO_INTX, .refused_said = IRQS_REFUSED),
     /* what was mapped goes when realize has failed */
     { MATRIX_REALIZE, "DMA_UNMAP", COMMAND(DMA_UNMAP), 1, &unmap, MAP,
-      .in_one_go = true, .also = &no_irqs, .ends = NO_INTX,
-      .ends_said = IRQS_REFUSED, .dead = NO_INTX, .dead_said = IRQS_REFUSED,
-      .refused = NO_INTX,
-      .refused_said = IRQS_REFUSED "memory at 0x0, size 0xc0000, remains in "
-                      "the device's reach: $reason\n" },
+      .in_one_go = true, .also = &no_second_map, .ends = NO_SECOND_MAP,
+      .dead = NO_SECOND_MAP, .refused = NO_SECOND_MAP,
+      .refused_said = "memory at 0x0, size 0xc0000, remains in the device's "
+                      "reach: $reason\n" },
     PLUG("REGION_READ:state", REGISTER(READ, DEVICE_STATE), 1, &read_4, BULK,
          .refused_said = "dev0: device_state is not to be read, and the device "
                          "does not leave it: Input/output error\n"),
