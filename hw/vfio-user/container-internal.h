@@ -38,8 +38,11 @@ typedef struct VFIOUserDMARequest {
     QTAILQ_ENTRY(VFIOUserDMARequest) next;
 } VFIOUserDMARequest;
 
+/* dirty.c: a question for a mapping's dirty pages */
+typedef struct VFIOUserDirtyQuery VFIOUserDirtyQuery;
+
 /*
- * The lists, their counts and logging are guarded by the lock of
+ * The lists, their counts and all of logging are guarded by the lock of
  * vfio_migration_lock_stopped(); a thread that resumes the device changes them
  * with that lock alone.  A device without migration has no such lock, and
  * none but the BQL is needed.  Everything else is used with the BQL held.
@@ -67,6 +70,10 @@ struct VFIOUserContainer {
     unsigned int num_requests;
     unsigned int num_map_requests;
     bool logging;                   /* the server logs dirty pages */
+    VFIOUserDirtyQuery *queries;    /* a ring; NULL: none is under way */
+    unsigned int queries_sent;
+    unsigned int queries_ended;
+    bool asked_stopped;             /* for the next sync, since it stopped */
 };
 
 static inline VFIOUserContainer *vfio_user_container(VFIOContainer *container)
@@ -89,6 +96,12 @@ int vfio_user_container_dma_unmap(VFIOContainer *container,
 /* dma.c: slots of MemoryListener */
 void vfio_user_container_begin(MemoryListener *listener);
 void vfio_user_container_commit(MemoryListener *listener);
+
+/* dirty.c: VFIOUserDevice.ask_dirty */
+void vfio_user_container_ask_stopped(VFIODevice *vbasedev);
+
+/* dirty.c: wait for what dirty pages were asked for.  Lock held. */
+void vfio_user_container_end_queries(VFIOUserContainer *user);
 
 /* dma.c: VFIOUserDevice.resume_dma and settle_dma */
 void vfio_user_container_resumed(VFIODevice *vbasedev);

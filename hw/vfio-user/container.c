@@ -158,6 +158,7 @@ void vfio_user_container_begin_memory(VFIOUserContainer *user)
     memory_listener_register(&user->container.listener, user->space.as);
     user->device->resume_dma = vfio_user_container_resumed;
     user->device->settle_dma = vfio_user_container_settled;
+    user->device->ask_dirty = vfio_user_container_ask_stopped;
 }
 
 bool vfio_user_container_end_memory(VFIOUserContainer *user, Error **errp)
@@ -182,7 +183,7 @@ void vfio_user_container_forget(VFIOUserContainer *user,
     vfio_migration_lock_stopped(user->vbasedev);
     vfio_user_container_settle(user);
     vfio_user_container_drop_mappings(user);
-    user->logging = false;
+    user->logging = user->asked_stopped = false;
     user->table = table;
     vfio_migration_unlock_stopped(user->vbasedev);
 }
@@ -202,6 +203,7 @@ void vfio_user_container_disconnect(VFIOUserContainer *user,
     }
     user->device->resume_dma = NULL;
     user->device->settle_dma = NULL;
+    user->device->ask_dirty = NULL;
     user->starting = false;
     memory_listener_unregister(&user->container.listener);
     vfio_user_container_del_group(user, vbasedev);

@@ -191,6 +191,15 @@ static void *vfio_user_device_region_mmap(VFIODevice *vbasedev, off_t off,
     return mapped;
 }
 
+static void vfio_user_device_save_begin(VFIODevice *vbasedev)
+{
+    VFIOUserDevice *device = vbasedev->io_opaque;
+
+    if (device->ask_dirty) {
+        device->ask_dirty(vbasedev);
+    }
+}
+
 static int vfio_user_device_reset(VFIODevice *vbasedev)
 {
     VFIOUserDevice *device = vbasedev->io_opaque;
@@ -229,6 +238,7 @@ const VFIODeviceIOOps vfio_user_device_io_ops = {
     .check_mapped = vfio_user_device_check_mapped,
     .save_identity = vfio_user_device_save_identity,
     .load_identity = vfio_user_device_load_identity,
+    .save_begin = vfio_user_device_save_begin,
     .device_reset = vfio_user_device_reset,
     .device_resumed = vfio_user_device_resumed,
 };

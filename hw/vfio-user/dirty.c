@@ -10,12 +10,12 @@
 #include "container-internal.h"
 #include "trace.h"
 
-typedef struct DirtyQuery {
+typedef struct VFIOUserDirtyQuery {
     VFIOUserCall call;
     VFIOUserDirtyPagesGet request;
     const VFIOUserMapping *mapping;
     bool sent;
-} DirtyQuery;
+} VFIOUserDirtyQuery;
 
 void vfio_user_mapping_mark_dirty(const VFIOUserMapping *mapping,
                                   const uint8_t *bitmap)
@@ -106,6 +106,7 @@ void vfio_user_container_log_global_start(MemoryListener *listener)
     }
     vfio_migration_lock_stopped(user->vbasedev);
     vfio_user_container_settle(user);
+    user->asked_stopped = false;
     QTAILQ_FOREACH(mapping, &user->mappings, next) {
         if (mapping->fd >= 0 && (mapping->flags & VFIO_USER_DMA_MAP_WRITE)) {
             fits = fits && vfio_user_container_check_bitmap(user, mapping);
@@ -149,12 +150,13 @@ void vfio_user_container_log_global_stop(MemoryListener *listener)
 /* The bitmap of one mapping, as it was sent: servers know no part of it. */
 static int vfio_user_container_send_query(VFIOUserContainer *user,
                                           const VFIOUserMapping *mapping,
-                                          DirtyQuery *query, Error **errp)
+                                          VFIOUserDirtyQuery *query,
+                                          Error **errp)
 {
     uint64_t pgsize = qemu_real_host_page_size();
     int ret;
 
-    *query = (DirtyQuery) {
+    *query = (VFIOUserDirtyQuery) {
         .mapping = mapping,
         .call = {
             .command = VFIO_USER_DIRTY_PAGES,
@@ -177,7 +179,8 @@ static int vfio_user_container_send_query(VFIOUserContainer *user,
  * do no DMA; this is no bitmap, but no broken protocol either.
  */
 static int vfio_user_container_read_query(VFIOUserContainer *user,
-                                          DirtyQuery *query, uint8_t *bitmap,
+                                          VFIOUserDirtyQuery *query,
+                                          uint8_t *bitmap,
                                           Error **errp)
 {
     const VFIOUserMapping *mapping = query->mapping;
@@ -205,7 +208,7 @@ static int vfio_user_container_read_query(VFIOUserContainer *user,
  * will be none either, the migration fails.
  */
 static void vfio_user_container_end_query(VFIOUserContainer *user,
-                                          DirtyQuery *query, int ret,
+                                          VFIOUserDirtyQuery *query, int ret,
                                           Error *err)
 {
     const VFIOUserMapping *mapping = query->mapping;
@@ -233,16 +236,25 @@ static void vfio_user_container_end_query(VFIOUserContainer *user,
     }
 }
 
-/* All queries at once: a server that takes its time takes it but once. */
-static void vfio_user_container_query_all(VFIOUserContainer *user)
+static void vfio_user_container_end_oldest_query(VFIOUserContainer *user)
 {
     unsigned int window = vfio_user_session_window(user->device->session);
-    g_autofree DirtyQuery *queries = g_new0(DirtyQuery, window);
-    unsigned int sent = 0, ended = 0;
+    unsigned int oldest = user->queries_ended++ % window;
+
+    vfio_user_container_end_query(user, &user->queries[oldest], 0, NULL);
+}
+
+/* All queries at once: a server that takes its time takes it but once. */
+static void vfio_user_container_begin_queries(VFIOUserContainer *user)
+{
+    unsigned int window = vfio_user_session_window(user->device->session);
     const VFIOUserMapping *mapping;
 
+    user->queries = g_new0(VFIOUserDirtyQuery, window);
+    user->queries_sent = user->queries_ended = 0;
     QTAILQ_FOREACH(mapping, &user->mappings, next) {
-        DirtyQuery *query = &queries[sent % window];
+        unsigned int next = user->queries_sent % window;
+        VFIOUserDirtyQuery *query = &user->queries[next];
         Error *err = NULL;
         int ret;
 
@@ -252,15 +264,18 @@ static void vfio_user_container_query_all(VFIOUserContainer *user)
         ret = vfio_user_container_send_query(user, mapping, query, &err);
         if (ret) {
             vfio_user_container_end_query(user, query, ret, err);
-        } else if (++sent - ended == window) {
-            vfio_user_container_end_query(user, &queries[ended++ % window], 0,
-                                          NULL);
+        } else if (++user->queries_sent - user->queries_ended == window) {
+            vfio_user_container_end_oldest_query(user);
         }
     }
-    while (ended < sent) {
-        vfio_user_container_end_query(user, &queries[ended++ % window], 0,
-                                      NULL);
+}
+
+void vfio_user_container_end_queries(VFIOUserContainer *user)
+{
+    while (user->queries_ended < user->queries_sent) {
+        vfio_user_container_end_oldest_query(user);
     }
+    g_clear_pointer(&user->queries, g_free);
 }
 
 /* x-pre-copy-dirty-page-tracking=off: only once the device has stopped */
@@ -285,7 +300,23 @@ void vfio_user_container_log_sync_global(MemoryListener *listener)
     vfio_migration_lock_stopped(user->vbasedev);
     if (user->logging && vfio_user_container_may_query(user)) {
         vfio_user_container_settle(user);
-        vfio_user_container_query_all(user);
+        if (!user->asked_stopped) {
+            vfio_user_container_begin_queries(user);
+            vfio_user_container_end_queries(user);
+        }
+        user->asked_stopped = false;
     }
     vfio_migration_unlock_stopped(user->vbasedev);
+}
+
+void vfio_user_container_ask_stopped(VFIODevice *vbasedev)
+{
+    VFIOUserContainer *user = vfio_user_container(vbasedev->group->container);
+
+    if (vfio_migration_lock_stopped(vbasedev) && user->logging) {
+        vfio_user_container_settle(user);
+        vfio_user_container_begin_queries(user);
+        user->asked_stopped = true;
+    }
+    vfio_migration_unlock_stopped(vbasedev);
 }

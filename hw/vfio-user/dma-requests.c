@@ -113,6 +113,7 @@ int vfio_user_container_settle(VFIOUserContainer *user)
 
         first = first ?: ret;
     }
+    vfio_user_container_end_queries(user);
     return first;
 }
 

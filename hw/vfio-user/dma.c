@@ -214,7 +214,7 @@ int vfio_user_container_dma_unmap(VFIOContainer *container,
 
     user->batched |= user->batching;
     /* a mapping is to be no longer in flight, and may turn out to be none */
-    if (user->num_map_requests) {
+    if (user->num_map_requests || user->queries) {
         vfio_user_container_settle(user);
     }
     QTAILQ_FOREACH_SAFE(mapping, &user->mappings, next, tmp) {
@@ -262,6 +262,7 @@ void vfio_user_container_resumed(VFIODevice *vbasedev)
     VFIOUserContainer *user = vfio_user_container(vbasedev->group->container);
     VFIOUserMapping *mapping, *tmp;
 
+    user->asked_stopped = false;
     QTAILQ_FOREACH_SAFE(mapping, &user->late_unmaps, next, tmp) {
         QTAILQ_REMOVE(&user->late_unmaps, mapping, next);
         vfio_user_container_send_unmap(user, mapping);

@@ -116,6 +116,9 @@ VFIODevice *vfio_migration_data_begin(VFIODevice *vbasedev)
     }
     qemu_mutex_lock(&control->data_lock);
     control->without_bql = without_bql;
+    if (vbasedev->io_ops->save_begin) {
+        vbasedev->io_ops->save_begin(vbasedev);
+    }
     return vbasedev;
 }
 

@@ -36,9 +36,10 @@ typedef struct VFIOUserLateIRQs VFIOUserLateIRQs;
 #define VFIO_USER_DATA_WRITES_LOW(window) DIV_ROUND_UP(window, 2)
 
 /*
- * All but @late_irqs, @spares, @shrunk, @config_is_fixed, @resume_dma and
- * @settle_dma is set up by vfio_user_device_init() and does not change until
- * cleanup, except when the server is another one: vfio_user_device_take_over().
+ * All but @late_irqs, @spares, @shrunk, @config_is_fixed, @resume_dma,
+ * @settle_dma and @ask_dirty is set up by vfio_user_device_init() and does not
+ * change until cleanup, except when the server is another one:
+ * vfio_user_device_take_over().
  */
 typedef struct VFIOUserDevice {
     VFIOUserSession *session;   /* borrowed; has its own locks */
@@ -63,6 +64,11 @@ typedef struct VFIOUserDevice {
      * same otherwise.
      */
     void (*settle_dma)(VFIODevice *vbasedev);
+    /*
+     * Its part before a stopped device's data is saved: which pages the device
+     * has written.  The same, but without that lock.
+     */
+    void (*ask_dirty)(VFIODevice *vbasedev);
     /* the server has refused one; vfio_migration_lock_stopped() */
     bool no_unmask_eventfd;
     /*

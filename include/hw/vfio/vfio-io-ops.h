@@ -111,6 +111,14 @@ typedef struct VFIODeviceIOOps {
     void (*save_identity)(VFIODevice *vbasedev, QEMUFile *f);
     int (*load_identity)(VFIODevice *vbasedev, QEMUFile *f);
 
+    /*
+     * The device has stopped, and its data is about to be saved: what QEMU will
+     * ask it for after that can be asked for now.  NULL for a backend that
+     * answers at once.  Called with the migration's data_lock held, with or
+     * without the BQL.  What fails is reported, not returned.
+     */
+    void (*save_begin)(VFIODevice *vbasedev);
+
     /* Reset the device's function. */
     int (*device_reset)(VFIODevice *vbasedev);
 

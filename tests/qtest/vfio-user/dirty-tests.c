@@ -148,6 +148,45 @@ static void test_dirty_pipelined(const void *data)
     migration_end(&migration);
 }
 
+/*
+ * The last bitmaps are asked for as soon as the device has stopped: it is at
+ * them while QEMU goes on, and QEMU does not ask once more.
+ */
+static void test_dirty_ahead(const void *data)
+{
+    static const MockPattern pending = MOCK_PATTERN_REGION(
+        MOCK_REGION_READ, MOCK_REGION_MIGRATION, MOCK_MIG_PENDING_BYTES);
+    static const MockRule rules[] = {
+        { .where = MOCK_PATTERN_STATE_WRITE(MOCK_STATE_STOP_COPY),
+          .action = MOCK_ACTION_HOLD },
+        { .where = MOCK_PATTERN_DIRTY(4), .action = MOCK_ACTION_DEFER },
+    };
+    Migration migration;
+    unsigned mark, asked;
+    Mock *mock;
+
+    migration_start(&migration, NULL, NULL);
+    mock = migration.source->vm->mock;
+    mock_add_rules(mock, &rules[0], 1);
+    migration_run(&migration, 1024 * MIB);
+    g_assert_true(mock_wait_held(mock, 1, VFIO_USER_TEST_DEADLINE_MS));
+    migration_device_writes(&migration, LOW_PAGE, 0xc3);
+    mock_add_rules(mock, &rules[1], 1);
+    mark = mock_journal_length(mock);
+    g_assert_cmpuint(mock_release(mock), ==, 1);
+
+    g_assert_cmpint(mock_journal_wait(mock, mark, &pending, 1,
+                                      VFIO_USER_TEST_DEADLINE_MS), >, 0);
+    asked = mock_journal_count(mock, mark, &dirty_get);
+    g_assert_cmpuint(asked, >, 0);
+    mock_clear_rules(mock);
+    g_assert_cmpuint(mock_release(mock), ==, asked);
+    g_free(migration_wait(migration.source->vm, "completed"));
+    g_assert_cmpuint(mock_journal_count(mock, mark, &dirty_get), ==, asked);
+    migration_assert_arrived(&migration, LOW_PAGE, 0xc3);
+    migration_end(&migration);
+}
+
 /* Config space is changed in another thread: it waits for the server. */
 static gpointer show_shadow_ram(gpointer opaque)
 {
@@ -268,6 +307,7 @@ static const struct {
     { "by-message/twin-socket", vfio_user_test_migration, &twin },
     { "queued", vfio_user_test_migration, &queued },
     { "pipelined", test_dirty_pipelined },
+    { "ahead", test_dirty_ahead },
     { "unmap", test_dirty_unmap },
     { "unmap/stopped", test_dirty_unmap_stopped },
 };

@@ -66,6 +66,10 @@ static bool may_be_under_way(const MatrixRow *row, uint16_t command)
                        command == MOCK_DIRTY_PAGES)) {
         return true;
     }
+    if (row->phase == MATRIX_STOP_COPY &&
+        row->where.command == MOCK_DIRTY_PAGES && command == MOCK_REGION_READ) {
+        return true;
+    }
     return row->in_one_go && (command == row->where.command ||
                               command == MOCK_DMA_MAP ||
                               command == MOCK_DMA_UNMAP ||
