@@ -79,6 +79,15 @@ static void refuse_pending(VFIOUserTestPair *pair)
     .source_states = "W3 W2 W1", .destination_states = "W4", \
     .result = VFIO_USER_TEST_FAILED, .error = "dev0: " text
 
+#define LIES_IN_PRECOPY \
+    .source_rules = { LIE(DATA_OFFSET, 2, 1ull << 40) }, \
+    .source_states = "W3 W1! R W2 W1", .destination_states = "W4", \
+    .result = VFIO_USER_TEST_FAILED, \
+    .error = "dev0: data_offset: outside the migration region"
+
+/* What a destination says of a stream that ends early */
+#define ENDS_EARLY "load of migration failed: "
+
 /* --- guests that are stopped in the middle of a chunk --- */
 
 /* Until QEMU's main thread waits for a lock, as far as that can be seen */
@@ -169,10 +178,14 @@ static const FaultTest migrations[] = {
                 FAILS("data_size: more data than x-max-device-state "
                       "allows") } },
     { "lie/in-precopy", .all_behaviours = true,
-      .test = { .source_rules = { LIE(DATA_OFFSET, 2, 1ull << 40) },
-                .source_states = "W3 W1! R W2 W1", .destination_states = "W4",
-                .result = VFIO_USER_TEST_FAILED,
-                .error = "dev0: data_offset: outside the migration region" } },
+      .test = { LIES_IN_PRECOPY } },
+    { "return-path/in-precopy", .all_behaviours = true,
+      .test = { LIES_IN_PRECOPY, .return_path = true,
+                .destination_error = ENDS_EARLY } },
+    { "return-path/in-stop-copy", .all_behaviours = true,
+      .test = { .source_rules = { LIE(DATA_SIZE, FOURTH, 0) },
+                .return_path = true, .destination_error = ENDS_EARLY,
+                FAILS("data_size: no data although some is pending") } },
     { "lie/at-the-destination",
       .test = { .destination_rule = LIE(DATA_OFFSET, FOURTH, 1ull << 40),
                 .return_path = true,
@@ -215,29 +228,42 @@ typedef struct LossTest {
     const char *path;
     const char *device;
     MockRule rule;              /* of the source's server */
-    const char *error;          /* what error-desc begins with */
+    /* what error-desc begins with: the thread that is first says why */
+    const char *error;
     const char *reason;         /* part of the line that says dev0 is lost */
+    const char *states;
+    bool return_path;
 } LossTest;
 
 static const LossTest losses[] = {
-    { "lost/timeout", .device = "x-state-timeout=300",
+    { "in-precopy",
+      .rule = { .where = REGISTER(DATA_SIZE), .nth = 2,
+                .action = MOCK_ACTION_CLOSE_BEFORE },
+      .error = "dev0: ",
+      .reason = "REGION_READ: server closed the connection",
+      .states = "W3" },
+    { "timeout", .device = "x-state-timeout=300",
       .rule = { .where = TOLD_STOP_COPY, .action = MOCK_ACTION_NO_REPLY },
       .error = "dev0: device_state: cannot be set to stop-copy: ",
-      .reason = "REGION_WRITE: no reply within 300 ms" },
-    { "lost/at-stop-copy",
+      .reason = "REGION_WRITE: no reply within 300 ms",
+      .states = "W3 W2" },
+    { "at-stop-copy",
       .rule = { .where = TOLD_STOP_COPY, .action = MOCK_ACTION_CLOSE_BEFORE },
       .error = "dev0: device_state: cannot be set to stop-copy: ",
-      .reason = "REGION_WRITE: server closed the connection" },
-    { "lost/half-an-answer",
+      .reason = "REGION_WRITE: server closed the connection",
+      .states = "W3 W2" },
+    { "half-an-answer",
       .rule = { .where = TOLD_STOP_COPY, .action = MOCK_ACTION_CUT,
                 .bytes = 20 },
       .error = "dev0: device_state: cannot be set to stop-copy: ",
-      .reason = "server closed the connection" },
-    { "lost/in-stop-copy",
+      .reason = "server closed the connection",
+      .states = "W3 W2" },
+    { "in-stop-copy",
       .rule = { .where = REGISTER(DATA_SIZE), .nth = FOURTH,
                 .action = MOCK_ACTION_CLOSE_BEFORE },
-      .error = "dev0: data_size: read failed: ",
-      .reason = "REGION_READ: server closed the connection" },
+      .error = "dev0: ",
+      .reason = "REGION_READ: server closed the connection",
+      .states = "W3 W2" },
 };
 
 /* The guest lives on without its device, which nothing migrates */
@@ -275,7 +301,8 @@ static void test_fault_loss(const void *data)
     VFIOUserTestVMConfig here = { .name = "source", .mock = &mock,
                                   .device = test->device,
                                   .keep_errors = true };
-    VFIOUserTestVMConfig there = { .name = "destination", .incoming = true };
+    VFIOUserTestVMConfig there = { .name = "destination", .incoming = true,
+                                   .keep_errors = true };
     g_autoptr(VFIOUserTestVM) source = NULL, destination = NULL;
     g_autofree char *uri = NULL, *errors = NULL;
     const char *error;
@@ -286,6 +313,7 @@ static void test_fault_loss(const void *data)
     source = vfio_user_test_vm_new(&here);
     destination = vfio_user_test_vm_new(&there);
     mock_add_rules(source->mock, &test->rule, 1);
+    vfio_user_test_set_capability(source, "return-path", test->return_path);
     uri = g_strdup_printf("unix:%s", destination->migration_path);
     vfio_user_test_qmp(source, "{'execute': 'migrate',"
                        " 'arguments': {'uri': %s}}", uri);
@@ -297,12 +325,14 @@ static void test_fault_loss(const void *data)
     }
     qobject_unref(info);
     vfio_user_test_vm_wait_exit(destination, 1);
+    vfio_user_test_assert_said(destination, ENDS_EARLY);
     assert_lives_on(source);
-    vfio_user_test_assert_states(source, "W3 W2");
+    vfio_user_test_assert_states(source, test->states);
     errors = vfio_user_test_errors(source);
     g_test_message("%s", errors);
     g_assert_cmpuint(count_lines(errors, "dev0: lost: "), ==, 1);
-    g_assert_cmpuint(count_lines(errors, test->reason), ==, 1);
+    g_assert_cmpuint(count_lines(errors, test->reason), >=, 1);
+    g_assert_cmpuint(count_lines(errors, "Unable to write"), ==, 0);
 }
 
 /*
@@ -328,9 +358,7 @@ static void test_fault_loss_when_saved(const void *data)
                                            destination->migration_path);
 
     mock_add_rules(destination->mock, &hold, 1);
-    vfio_user_test_qmp(source, "{'execute': 'migrate-set-capabilities',"
-                       " 'arguments': {'capabilities': ["
-                       "{'capability': 'return-path', 'state': true}]}}");
+    vfio_user_test_set_capability(source, "return-path", true);
     vfio_user_test_qmp(source, "{'execute': 'migrate',"
                        " 'arguments': {'uri': %s}}", uri);
     g_assert_true(mock_wait_held(destination->mock, 1,
@@ -503,6 +531,18 @@ static void add_migration(const FaultTest *fault)
     }
 }
 
+static void add_loss(const LossTest *loss, bool return_path)
+{
+    /* for as long as the tests run */
+    LossTest *test = g_memdup2(loss, sizeof(*loss));
+    g_autofree char *path = NULL;
+
+    path = g_strdup_printf("/vfio-user/fault/%s/%s", return_path ?
+                           "return-path/lost" : "lost", loss->path);
+    test->return_path = return_path;
+    vfio_user_test_add(path, test_fault_loss, test);
+}
+
 static void add_to_all(const char *name, void (*run)(const void *data))
 {
     MockBehaviour behaviour;
@@ -523,10 +563,8 @@ void vfio_user_test_add_fault(void)
         add_migration(&migrations[i]);
     }
     for (i = 0; i < G_N_ELEMENTS(losses); i++) {
-        g_autofree char *path = g_strdup_printf("/vfio-user/fault/%s",
-                                                losses[i].path);
-
-        vfio_user_test_add(path, test_fault_loss, &losses[i]);
+        add_loss(&losses[i], false);
+        add_loss(&losses[i], true);
     }
     vfio_user_test_add("/vfio-user/fault/lost/when-saved",
                        test_fault_loss_when_saved, NULL);

@@ -431,16 +431,27 @@ void vfio_user_test_settle(VFIOUserTestVM *vm)
     vfio_user_test_qmp(vm, "{'execute': 'query-status'}");
 }
 
-bool vfio_user_test_wait_fds(VFIOUserTestVM *vm, unsigned fds)
+static bool wait_count(VFIOUserTestVM *vm, unsigned (*count)(pid_t pid),
+                       unsigned number)
 {
     gint64 deadline = g_get_monotonic_time() +
                       VFIO_USER_TEST_DEADLINE_MS * G_TIME_SPAN_MILLISECOND;
 
-    while (vfio_user_test_count_fds(vm->pid) != fds) {
+    while (count(vm->pid) != number) {
         if (g_get_monotonic_time() >= deadline) {
             return false;
         }
         vfio_user_test_settle(vm);
     }
     return true;
+}
+
+bool vfio_user_test_wait_fds(VFIOUserTestVM *vm, unsigned fds)
+{
+    return wait_count(vm, vfio_user_test_count_fds, fds);
+}
+
+bool vfio_user_test_wait_threads(VFIOUserTestVM *vm, unsigned threads)
+{
+    return wait_count(vm, vfio_user_test_count_threads, threads);
 }

@@ -111,6 +111,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VFIOUserTestVM, vfio_user_test_vm_free)
  */
 char *vfio_user_test_errors(VFIOUserTestVM *vm);
 
+/* It must contain @text. */
+void vfio_user_test_assert_said(VFIOUserTestVM *vm, const char *text);
+
 /* Number of open file descriptors of a process; 0 is the test itself. */
 unsigned vfio_user_test_count_fds(pid_t pid);
 
@@ -122,6 +125,9 @@ unsigned vfio_user_test_count_threads(pid_t pid);
  * behind goes when RCU readers are through. False after the deadline.
  */
 bool vfio_user_test_wait_fds(VFIOUserTestVM *vm, unsigned fds);
+
+/* The same for threads */
+bool vfio_user_test_wait_threads(VFIOUserTestVM *vm, unsigned threads);
 
 /* The watchdog's time starts again: the test goes on. */
 void vfio_user_test_prolong(void);
@@ -231,6 +237,8 @@ typedef struct VFIOUserTestPair {
     VFIOUserTestVM *source;
     VFIOUserTestVM *destination;        /* NULL where there is none */
     GHashTable *pages;          /* address to pattern: what devices wrote */
+    unsigned fds;               /* the source's before the migration */
+    unsigned threads;
 } VFIOUserTestPair;
 
 /*
@@ -268,8 +276,9 @@ typedef enum VFIOUserTestResult {
 /*
  * A migration test. After a migration that completed, the destination's guest
  * runs, and its memory and device are the source's. After any other the
- * source's guest runs with a running device, and a second migration, to a new
- * destination and without script, completes (unless REFUSED).
+ * source's guest runs with a running device and as many fds and threads as
+ * before, and a second migration, to a new destination and without script,
+ * completes (unless REFUSED).
  */
 typedef struct VFIOUserMigrationTest {
     /* Script. Optional; without, both servers behave as libvfio-user v1 does */
@@ -301,6 +310,10 @@ typedef struct VFIOUserMigrationTest {
     const char *destination_error;      /* part of what QEMU says there */
     bool stopped;               /* the guest is, at both ends, until a cont */
 } VFIOUserMigrationTest;
+
+/* Turn a migration capability on or off. */
+void vfio_user_test_set_capability(VFIOUserTestVM *vm, const char *name,
+                                   bool on);
 
 /* In bytes per second, 0 for no limit, and milliseconds. */
 void vfio_user_test_set_speed(VFIOUserTestVM *vm, int64_t bandwidth,

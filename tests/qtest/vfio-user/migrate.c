@@ -89,15 +89,21 @@ void vfio_user_test_fill_device(VFIOUserTestPair *pair)
     }
 }
 
+void vfio_user_test_set_capability(VFIOUserTestVM *vm, const char *name,
+                                   bool on)
+{
+    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-capabilities',"
+                       " 'arguments': {'capabilities':"
+                       " [{'capability': %s, 'state': %i}]}}", name, on);
+}
+
 static void start_source(VFIOUserTestPair *pair,
                          const VFIOUserMigrationTest *test)
 {
     pair->source = start_vm(test, "source", false);
-    vfio_user_test_qmp(pair->source, "{'execute': 'migrate-set-capabilities',"
-                       " 'arguments': {'capabilities': ["
-                       "{'capability': 'events', 'state': true},"
-                       "{'capability': 'return-path', 'state': %i}]}}",
-                       test->return_path);
+    vfio_user_test_set_capability(pair->source, "events", true);
+    vfio_user_test_set_capability(pair->source, "return-path",
+                                  test->return_path);
     if (test->bandwidth) {
         vfio_user_test_qmp(pair->source, "{'execute': 'migrate-set-parameters',"
                            " 'arguments': {'max-bandwidth': %" PRIu64 "}}",
@@ -105,6 +111,8 @@ static void start_source(VFIOUserTestPair *pair,
     }
     vfio_user_test_fill_device(pair);
     qtest_writeq(pair->source->qts, GUEST_PAGE, GUEST_VALUE);
+    pair->fds = vfio_user_test_count_fds(pair->source->pid);
+    pair->threads = vfio_user_test_count_threads(pair->source->pid);
 }
 
 static void add_moments(VFIOUserTestPair *pair,
@@ -137,13 +145,6 @@ static void live_through_moments(VFIOUserTestPair *pair,
             test->moments[i].then(pair);
         }
     }
-}
-
-static void set_capability(VFIOUserTestVM *vm, const char *name, bool on)
-{
-    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-capabilities',"
-                       " 'arguments': {'capabilities':"
-                       " [{'capability': %s, 'state': %i}]}}", name, on);
 }
 
 static void migrate(VFIOUserTestPair *pair, const VFIOUserMigrationTest *test)
@@ -342,7 +343,7 @@ static void check_completed(VFIOUserTestPair *pair, bool stopped)
     assert_same_memory(pair);
 }
 
-static void assert_said(VFIOUserTestVM *vm, const char *text)
+void vfio_user_test_assert_said(VFIOUserTestVM *vm, const char *text)
 {
     g_autofree char *errors = vfio_user_test_errors(vm);
 
@@ -360,12 +361,14 @@ static void check_not_completed(VFIOUserTestPair *pair,
         vfio_user_test_assert_error_desc(pair->source, test->error);
     }
     assert_running(pair->source);
+    g_assert_true(vfio_user_test_wait_fds(pair->source, pair->fds));
+    g_assert_true(vfio_user_test_wait_threads(pair->source, pair->threads));
     if (pair->destination && pair->destination->qts &&
         test->result != VFIO_USER_TEST_REFUSED) {
         vfio_user_test_vm_wait_exit(pair->destination, 1);
     }
     if (test->destination_error) {
-        assert_said(pair->destination, test->destination_error);
+        vfio_user_test_assert_said(pair->destination, test->destination_error);
     }
 }
 
@@ -402,14 +405,14 @@ void vfio_user_test_migration(const void *data)
         from[1] = pair.destination->mark;
     }
     if (test->capability) {
-        set_capability(pair.source, test->capability, true);
+        vfio_user_test_set_capability(pair.source, test->capability, true);
     }
     migrate(&pair, test);
     if (test->result != VFIO_USER_TEST_REFUSED) {
         wait_status(pair.source, result_status[test->result]);
     }
     if (test->capability) {
-        set_capability(pair.source, test->capability, false);
+        vfio_user_test_set_capability(pair.source, test->capability, false);
     }
     if (test->result == VFIO_USER_TEST_COMPLETED) {
         check_completed(&pair, test->stopped);

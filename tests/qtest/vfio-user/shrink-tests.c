@@ -353,9 +353,7 @@ static void test_shrink_load(const void *data)
     g_autofree char *errors = NULL;
 
     mock_add_rules(destination->mock, &hold, 1);
-    vfio_user_test_qmp(source, "{'execute': 'migrate-set-capabilities',"
-                       " 'arguments': {'capabilities': [{'capability':"
-                       " 'return-path', 'state': true}]}}");
+    vfio_user_test_set_capability(source, "return-path", true);
     start_migration(source, destination);
     take_away(destination);
     qobject_unref(vfio_user_test_wait_migration(source, "failed"));
