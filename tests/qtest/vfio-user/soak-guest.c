@@ -183,27 +183,52 @@ void soak_unplug(SoakEnd *end, unsigned device)
     qpci_unplug_acpi_device_test(end->vm->qts, id, SLOT(device));
 }
 
-QDict *soak_plug(SoakEnd *end, unsigned device)
+QDict *soak_plug(Soak *soak, unsigned device)
 {
+    SoakEnd *end = soak->here;
     g_autofree char *id = g_strdup_printf("dev%u", device);
     g_autofree char *address = g_strdup_printf("%u.0", SLOT(device));
 
+    soak_choose_reconnect(soak, end, device);
     return qtest_qmp(end->vm->qts, "{'execute': 'device_add', 'arguments': {"
                      "'driver': 'vfio-user-pci', 'id': %s, 'bus': 'pci.0',"
-                     "'addr': %s, 'socket': %s, 'secure-dma': %i}}", id,
-                     address, device ? end->second_path :
-                                       end->vm->socket_path, device == 1);
+                     "'addr': %s, 'socket': %s, 'secure-dma': %i,"
+                     "'reconnect': %d}}", id, address,
+                     device ? end->second_path : end->vm->socket_path,
+                     device == 1, end->reconnects[device]);
 }
 
-void soak_replug(Soak *soak, unsigned device)
+void soak_wait_event(SoakEnd *end, unsigned device, const char *name)
+{
+    g_autofree char *id = g_strdup_printf("dev%u", device);
+    QDict *event = qtest_qmp_eventwait_ref(end->vm->qts, name);
+
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(event, "data"), "device-id"),
+                    ==, id);
+    qobject_unref(event);
+}
+
+static void replug(Soak *soak, unsigned device)
 {
     QDict *answer;
 
     soak_unplug(soak->here, device);
     soak_start_server(soak, soak->here, device);
-    answer = soak_plug(soak->here, device);
+    answer = soak_plug(soak, device);
     g_assert_true(qdict_haskey(answer, "return"));
     qobject_unref(answer);
+}
+
+/* A device that QEMU tries to take again can be unplugged meanwhile, too. */
+void soak_replace(Soak *soak, unsigned device)
+{
+    if (soak->here->reconnects[device] && soak_random(soak, 4)) {
+        soak_start_server(soak, soak->here, device);
+        soak_wait_event(soak->here, device, "VFIO_USER_RECONNECTED");
+        soak->returned++;
+    } else {
+        replug(soak, device);
+    }
     g_assert_true(soak_enable(soak->here, device));
     memset(soak->model.scratch[device], 0, sizeof(soak->model.scratch[device]));
 }

@@ -101,14 +101,6 @@ static void ask_until_dead(Soak *soak, Killer *killer)
 
 /* --- migration --- */
 
-static void set_return_path(Soak *soak, bool on)
-{
-    vfio_user_test_qmp(soak->here->vm,
-                       "{'execute': 'migrate-set-capabilities',"
-                       " 'arguments': {'capabilities': [{"
-                       "'capability': 'return-path', 'state': %i}]}}", on);
-}
-
 static void migrate(Soak *soak, int64_t downtime)
 {
     VFIOUserTestVM *here = soak->here->vm;
@@ -143,12 +135,7 @@ static bool has_completed(Soak *soak)
 
 static void assert_lost(SoakEnd *end)
 {
-    QDict *event = qtest_qmp_eventwait_ref(end->vm->qts,
-                                           "VFIO_USER_DISCONNECTED");
-
-    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(event, "data"), "device-id"),
-                    ==, "dev1");
-    qobject_unref(event);
+    soak_wait_event(end, VICTIM, "VFIO_USER_DISCONNECTED");
 }
 
 /*
@@ -202,13 +189,13 @@ static void kill_while_plugged(KillRun *run)
 
     soak_unplug(soak->here, VICTIM);
     arm(soak, &killer, soak->here, WHILE_PLUGGED);
-    answer = soak_plug(soak->here, VICTIM);
+    answer = soak_plug(soak, VICTIM);
     if (qdict_haskey(answer, "error")) {
         g_thread_join(killer.thread);
         run->refused++;
         soak_start_server(soak, soak->here, VICTIM);
         qobject_unref(answer);
-        answer = soak_plug(soak->here, VICTIM);
+        answer = soak_plug(soak, VICTIM);
         g_assert_true(qdict_haskey(answer, "return"));
         arm(soak, &killer, soak->here, WHILE_USED);
     }
@@ -249,18 +236,16 @@ static void kill_in_stop_copy(KillRun *run)
     end_migration(run);
 }
 
-/* With a return path the source waits to hear what has become of it. */
+/* The source waits to hear what has become of it. */
 static void kill_while_loaded(KillRun *run)
 {
     Killer killer;
 
-    set_return_path(run->soak, true);
     migrate(run->soak, 2000000);
     wait_told(soak_server(run->soak->there, 0), MOCK_STATE_RESUMING);
     arm(run->soak, &killer, run->soak->there, WHILE_LOADED);
     ask_until_dead(run->soak, &killer);
     end_migration(run);
-    set_return_path(run->soak, false);
     if (!run->soak->there->process) {
         soak_start_server(run->soak, run->soak->there, VICTIM);
     }
@@ -295,7 +280,7 @@ static void kill_once(KillRun *run)
     if (!soak->here->process) {
         assert_lost(soak->here);
         g_assert_false(soak_enable(soak->here, VICTIM));
-        soak_replug(soak, VICTIM);
+        soak_replace(soak, VICTIM);
     }
     g_assert_cmphex(qtest_readl(soak->here->vm->qts, id), ==,
                     MOCK_BAR0_ID_VALUE);
@@ -316,8 +301,9 @@ static void test_soak_kill(const void *data)
         kill_once(&run);
         soak_note(soak, soak->here);
         text = g_strdup_printf("%u times no device, %u migrations failed, %u "
-                               "completed", run.refused, run.failed,
-                               run.completed);
+                               "completed, %u devices taken again",
+                               run.refused, run.failed, run.completed,
+                               soak->returned);
         soak_progress(soak, "kill", text);
     }
     /* each device that is plugged makes new views of memory, and holes in it */

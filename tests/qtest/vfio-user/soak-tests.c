@@ -274,24 +274,19 @@ static bool do_move_paused(SoakRun *run)
 
 static void assert_lost(SoakRun *run, unsigned device)
 {
-    g_autofree char *id = g_strdup_printf("dev%u", device);
-    VFIOUserTestVM *here = run->soak->here->vm;
-    QDict *event = qtest_qmp_eventwait_ref(here->qts,
-                                           "VFIO_USER_DISCONNECTED");
+    SoakEnd *here = run->soak->here;
 
-    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(event, "data"), "device-id"),
-                    ==, id);
-    qobject_unref(event);
-    g_assert_cmphex(qtest_readl(here->qts, soak_register(device,
-                                                         MOCK_BAR0_ID)), ==,
-                    UINT32_MAX);
+    soak_wait_event(here, device, "VFIO_USER_DISCONNECTED");
+    g_assert_cmphex(qtest_readl(here->vm->qts, soak_register(device,
+                                                             MOCK_BAR0_ID)),
+                    ==, UINT32_MAX);
 }
 
 static void recover(SoakRun *run, unsigned device)
 {
     Soak *soak = run->soak;
 
-    soak_replug(soak, device);
+    soak_replace(soak, device);
     vfio_user_test_assert_status(soak->here->vm, "running");
     soak_assert_guest(soak, soak->here);
 }
@@ -441,9 +436,10 @@ static void move_once(SoakRun *run)
 static void say_progress(SoakRun *run)
 {
     g_autofree char *text = g_strdup_printf(
-        "%u begun, %u cancelled, %u reboots, %u stops, %u servers killed",
-        run->migrations, run->counts[SOAK_CANCEL], run->counts[SOAK_RESET],
-        run->counts[SOAK_STOP], run->counts[SOAK_KILL]);
+        "%u begun, %u cancelled, %u reboots, %u stops, %u servers killed, %u "
+        "devices taken again", run->migrations, run->counts[SOAK_CANCEL],
+        run->counts[SOAK_RESET], run->counts[SOAK_STOP],
+        run->counts[SOAK_KILL], run->soak->returned);
 
     soak_progress(run->soak, run->stays ? "stay" : "to-and-fro", text);
 }

@@ -155,9 +155,14 @@ void soak_kill_server(SoakEnd *end, unsigned device)
 
 /* --- QEMUs --- */
 
+void soak_choose_reconnect(Soak *soak, SoakEnd *end, unsigned device)
+{
+    end->reconnects[device] = soak_random(soak, 2);
+}
+
 static void start_qemu(Soak *soak, SoakEnd *end, bool incoming)
 {
-    g_autofree char *options = NULL;
+    g_autofree char *properties = NULL, *options = NULL;
     MockConfig mock;
     VFIOUserTestVMConfig config = {
         .name = end->name,
@@ -167,10 +172,14 @@ static void start_qemu(Soak *soak, SoakEnd *end, bool incoming)
         .incoming = incoming,
     };
 
+    soak_choose_reconnect(soak, end, 0);
+    soak_choose_reconnect(soak, end, 1);
+    properties = g_strdup_printf("reconnect=%d", end->reconnects[0]);
     options = g_strdup_printf("-device vfio-user-pci,id=dev1,addr=%u.0,"
-                              "secure-dma=on,socket=%s",
+                              "secure-dma=on,reconnect=%d,socket=%s",
                               VFIO_USER_TEST_DEVICE_SLOT + 1,
-                              end->second_path);
+                              end->reconnects[1], end->second_path);
+    config.device = properties;
     config.options = options;
     if (end->vm) {
         vfio_user_test_vm_restart(end->vm, &config);
@@ -180,6 +189,7 @@ static void start_qemu(Soak *soak, SoakEnd *end, bool incoming)
         soak_start_server(soak, end, 1);
         end->vm = vfio_user_test_vm_new(&config);
     }
+    vfio_user_test_set_capability(end->vm, "return-path", true);
 }
 
 void soak_start_there(Soak *soak)

@@ -28,6 +28,7 @@ typedef struct SoakEnd {
     char *dir;
     char *second_path;          /* its socket */
     MockBehaviour behaviours[SOAK_DEVICES];
+    bool reconnects[SOAK_DEVICES];      /* QEMU takes them again */
     uint32_t states[SOAK_DEVICES];      /* when the journals began */
 } SoakEnd;
 
@@ -57,6 +58,7 @@ typedef struct Soak {
     SoakEnd *there;
     SoakModel model;
     bool interrupted;           /* the devices' data began anew meanwhile */
+    unsigned returned;          /* devices that were taken again */
     SoakHoldings qemu;
     SoakHoldings test;          /* with the servers */
 } Soak;
@@ -84,6 +86,9 @@ Mock *soak_server(SoakEnd *end, unsigned device);
 /* End a device's server, as a crash would, and start another one. */
 void soak_kill_server(SoakEnd *end, unsigned device);
 void soak_start_server(Soak *soak, SoakEnd *end, unsigned device);
+
+/* Whether the QEMU at @end is to take a device again whose server is back. */
+void soak_choose_reconnect(Soak *soak, SoakEnd *end, unsigned device);
 
 /* Start the QEMU at the other end, to wait for the guest. */
 void soak_start_there(Soak *soak);
@@ -118,11 +123,17 @@ void soak_boot(Soak *soak);
 /* Take a device away, as a guest does. */
 void soak_unplug(SoakEnd *end, unsigned device);
 
-/* Returns QMP's answer, to be freed with qobject_unref(). */
-QDict *soak_plug(SoakEnd *end, unsigned device);
+/* Plug one in. Returns QMP's answer, to be freed with qobject_unref(). */
+QDict *soak_plug(Soak *soak, unsigned device);
 
-/* Have another server for a device whose server was killed. */
-void soak_replug(Soak *soak, unsigned device);
+/* Wait for an event of a device's, "VFIO_USER_DISCONNECTED". */
+void soak_wait_event(SoakEnd *end, unsigned device, const char *name);
+
+/*
+ * Have another server for a device that is lost: as the same device, if that
+ * can be, or as one that is plugged in instead.
+ */
+void soak_replace(Soak *soak, unsigned device);
 
 /* Memory and registers are what they must be; but for a process's. */
 void soak_assert_guest(Soak *soak, SoakEnd *end);
