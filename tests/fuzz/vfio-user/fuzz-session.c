@@ -13,12 +13,13 @@
 #include <sys/ioctl.h>
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
-#include "exec/address-spaces.h"
 #include "hw/vfio-user/incoming.h"
+#include "tests/unit/vfio-user/guest-ram.h"
 
 #define MAX_CALLS 16
 #define MAX_PIECE 300
 #define DEADLINE_MS 1000
+#define RAM_BASE 0x10000
 #define TWIN_JSON "{\"capabilities\":{\"twin_socket\":" \
                   "{\"supported\":true,\"fd_index\":0}}}"
 
@@ -34,33 +35,6 @@ typedef struct World {
     bool died;
     FuzzInput input;
 } World;
-
-/*
- * Guest memory: two regions, which QEMU's memory API is asked about.
- */
-
-#define RAM_BASE 0x10000
-#define RAM_SIZE 0x1000
-
-static uint8_t ram[2][RAM_SIZE];
-static MemoryRegion regions[2];
-AddressSpace address_space_memory;
-
-void *memory_region_get_ram_ptr(MemoryRegion *mr)
-{
-    return ram[mr - regions];
-}
-
-void memory_region_ref(MemoryRegion *mr)
-{
-}
-
-void address_space_unmap(AddressSpace *as, void *buffer, hwaddr len,
-                         bool is_write, hwaddr access_len)
-{
-    g_assert_true(is_write);
-    g_assert_cmpuint(len, ==, access_len);
-}
 
 /*
  * Time, and what waits for it to pass.  meson.build gives these names to all
@@ -367,10 +341,11 @@ static VFIOUserSession *client_connect(World *world, int fd)
     };
     Error *err = NULL;
 
-    vfio_user_dma_table_add(table, RAM_BASE, RAM_SIZE, VFIO_USER_DMA_MAP_READ |
-                            VFIO_USER_DMA_MAP_WRITE, &regions[0], 0);
-    vfio_user_dma_table_add(table, RAM_BASE + RAM_SIZE, RAM_SIZE,
-                            VFIO_USER_DMA_MAP_READ, &regions[1], 0);
+    vfio_user_dma_table_add(table, RAM_BASE, GUEST_RAM_SIZE,
+                            VFIO_USER_DMA_MAP_READ | VFIO_USER_DMA_MAP_WRITE,
+                            &guest_ram_regions[0], 0);
+    vfio_user_dma_table_add(table, RAM_BASE + GUEST_RAM_SIZE, GUEST_RAM_SIZE,
+                            VFIO_USER_DMA_MAP_READ, &guest_ram_regions[1], 0);
     for (int i = 0; i < VFIO_USER_DEADLINE__MAX; i++) {
         config.timeout_ms[i] = DEADLINE_MS;
     }

@@ -10,7 +10,6 @@
 
 #include "hw/vfio/vfio-common.h"
 #include "hw/vfio-user/session.h"
-#include "../../unit/vfio-user/mapped-stubs.h"
 #include "migration/migration.h"
 #include "migration/misc.h"
 #include "migration/register.h"
@@ -146,24 +145,6 @@ void vfio_region_finalize(VFIORegion *region)
 
 int vfio_user_session_post(VFIOUserSession *session, VFIOUserCall *call,
                            Error **errp)
-{
-    g_assert_not_reached();
-}
-
-int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs)
-{
-    g_assert_not_reached();
-}
-
-void vfio_user_device_tell_late_irqs(VFIOUserDevice *device,
-                                     const struct vfio_irq_set *irqs)
-{
-    g_assert_not_reached();
-}
-
-void vfio_user_late_irqs_replay(VFIOUserDevice *device,
-                                void (*tell)(VFIOUserDevice *device,
-                                             const struct vfio_irq_set *irqs))
 {
     g_assert_not_reached();
 }

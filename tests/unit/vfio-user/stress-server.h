@@ -8,6 +8,7 @@
 #ifndef TESTS_UNIT_VFIO_USER_STRESS_SERVER_H
 #define TESTS_UNIT_VFIO_USER_STRESS_SERVER_H
 
+#include "guest-ram.h"
 #include "session-peer.h"
 
 /* One each makes register accesses, reads data, writes data. */
@@ -22,7 +23,7 @@
 #define STRESS_DATA_SIZE    (4 * MiB)
 
 /* Guest memory: a page that stays and one that comes and goes */
-#define STRESS_PAGE         0x1000
+#define STRESS_PAGE         GUEST_RAM_SIZE
 #define STRESS_STAYS        0x10000
 #define STRESS_COMES        0x20000
 

@@ -11,10 +11,9 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
-#include "exec/address-spaces.h"
 #include "hw/vfio/migration-device.h"
 #include "hw/vfio-user/incoming.h"
-#include "mapped-stubs.h"
+#include "../../../hw/vfio-user/device-internal.h"
 #include "stress-server.h"
 
 #define ROUNDS          250         /* of a vCPU, four accesses each */
@@ -38,48 +37,8 @@ typedef struct Worker {
     QemuThread thread;
 } Worker;
 
-/*
- * What the code around the session finds in place of QEMU
- */
-
-static uint8_t ram[2 * STRESS_PAGE];
-static MemoryRegion memory;
-
-AddressSpace address_space_memory;
-
-void *memory_region_get_ram_ptr(MemoryRegion *mr)
-{
-    return ram;
-}
-
-void memory_region_ref(MemoryRegion *mr)
-{
-}
-
-void address_space_unmap(AddressSpace *as, void *buffer, hwaddr len,
-                         bool is_write, hwaddr access_len)
-{
-}
-
+/* There is no migration to end. */
 void vfio_migration_abort(int ret, const Error *reason)
-{
-    g_assert_not_reached();
-}
-
-int vfio_user_device_set_irqs(VFIODevice *vbasedev, struct vfio_irq_set *irqs)
-{
-    g_assert_not_reached();
-}
-
-void vfio_user_device_tell_late_irqs(VFIOUserDevice *device,
-                                     const struct vfio_irq_set *irqs)
-{
-    g_assert_not_reached();
-}
-
-void vfio_user_late_irqs_replay(VFIOUserDevice *device,
-                                void (*tell)(VFIOUserDevice *device,
-                                             const struct vfio_irq_set *irqs))
 {
     g_assert_not_reached();
 }
@@ -121,7 +80,7 @@ static void page_comes(Run *run)
                                           STRESS_PAGE,
                                           VFIO_USER_DMA_MAP_READ |
                                           VFIO_USER_DMA_MAP_WRITE,
-                                          &memory, STRESS_PAGE));
+                                          &guest_ram_regions[1], 0));
 }
 
 /* Nobody reaches it any more, so it may be used for something else. */
@@ -129,10 +88,10 @@ static void page_goes(Run *run)
 {
     vfio_user_dma_table_remove(run->table, STRESS_COMES, STRESS_PAGE);
     for (int i = 0; i < STRESS_PAGE; i++) {
-        ram[STRESS_PAGE + i] = 0xcc;
+        guest_ram[1][i] = 0xcc;
     }
     for (int i = 0; i < STRESS_PAGE; i++) {
-        g_assert_cmphex(ram[STRESS_PAGE + i], ==, 0xcc);
+        g_assert_cmphex(guest_ram[1][i], ==, 0xcc);
     }
 }
 
@@ -286,7 +245,7 @@ static void run_open(Run *run)
     run->table = vfio_user_dma_table_new();
     vfio_user_dma_table_add(run->table, STRESS_STAYS, STRESS_PAGE,
                             VFIO_USER_DMA_MAP_READ | VFIO_USER_DMA_MAP_WRITE,
-                            &memory, 0);
+                            &guest_ram_regions[0], 0);
     run->user.session = peer_open(&run->peer);
     run->left = STRESS_THREADS;
 }
