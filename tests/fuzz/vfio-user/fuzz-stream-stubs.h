@@ -143,10 +143,4 @@ void vfio_region_finalize(VFIORegion *region)
     g_assert_not_reached();
 }
 
-int vfio_user_session_post(VFIOUserSession *session, VFIOUserCall *call,
-                           Error **errp)
-{
-    g_assert_not_reached();
-}
-
 #endif /* TESTS_FUZZ_VFIO_USER_FUZZ_STREAM_STUBS_H */
