@@ -392,15 +392,6 @@ static void (*const steps[])(World *world) = {
     step_bytes, step_swap, step_hang_up,
 };
 
-/* The lowest number that is free: it shows fds that leak. */
-static int next_fd(void)
-{
-    int fd = dup(STDIN_FILENO);
-
-    close(fd);
-    return fd;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     int fd = open("/dev/null", O_RDWR);
@@ -416,7 +407,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     World world = { .server = -1, .twin = -1, .input = { data, size } };
-    int first_fd = next_fd();
+    int first_fd = fuzz_next_fd();
     int pair[2];
 
     releases = 0;
@@ -440,6 +431,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vfio_user_session_close(world.session);
     step_main_loop(&world);
     g_assert_cmpint(releases, ==, 1);
-    g_assert_cmpint(next_fd(), ==, first_fd);
+    g_assert_cmpint(fuzz_next_fd(), ==, first_fd);
     return 0;
 }

@@ -68,4 +68,13 @@ static inline void fuzz_check_error(bool ok, Error *err)
     error_free(err);
 }
 
+/* The lowest number that is free: it shows fds that leak. */
+static inline int fuzz_next_fd(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    close(fd);
+    return fd;
+}
+
 #endif /* TESTS_FUZZ_VFIO_USER_FUZZ_H */

@@ -136,6 +136,88 @@ def stream() -> Seeds:
     ]
 
 
+# Choices, and kinds of answers
+AGAIN, MIGRATION, PIECES, ONE_BY_ONE = 1, 2, 4, 8
+RAW, ERROR, GONE, FILES = 1, 2, 3, 0x10
+INFO, REGION, IRQ, READ = 4, 5, 7, 9
+
+
+def answer(payload: bytes = b"", kind: int = 0, fds: int = 0) -> bytes:
+    """What the target takes for one; fds: 0, 1, 2 or more."""
+    how = kind | min(fds, 3) << 2 | (FILES if fds else 0)
+    return bytes([how | len(payload) >> 8 << 5, len(payload) & 0xff]) + payload
+
+
+def config_space(piece: int) -> bytes:
+    """Answers with MSI-X and another capability, and extended ones."""
+    space = bytearray(0x140)
+    struct.pack_into("<HHHHBBBB", space, 0, 0x1b36, 8, 0, 0x10, 1, 0, 0, 0xff)
+    space[0x10], space[0x34], space[0x3d] = 4, 0x40, 1
+    struct.pack_into("<BBHII", space, 0x40, 0x11, 0x60, 3, 0, 0x800)
+    struct.pack_into("<BBH", space, 0x60, 9, 0, 4)
+    struct.pack_into("<I", space, 0x100, 0x12010003)
+    struct.pack_into("<I", space, 0x120, 0x0001000b)
+    return b"".join(answer(bytes(16) + space[at:at + piece])
+                    for at in range(0, len(space), piece))
+
+
+def device(arrays: Dict[str, bytes]) -> Seeds:
+    """Answers to what is asked about a device; see the target."""
+    def region_info(size: int, flags: int = 3, more: bytes = b"") -> bytes:
+        return struct.pack("<IIIIQQ", 32 + len(more), flags, 0,
+                           32 if more else 0, size, 0) + more
+
+    plain = answer()
+    areas = region_info(0x4000, 15, struct.pack(
+        "<HHIIIQQQQ", 1, 1, 0, 2, 0, 0, 0x1000, 0x2000, 0x1000))
+    areas = answer(areas[:32]) + answer(areas, fds=2)
+    bars = plain + answer(region_info(0x1000)) + plain
+    whole = bars + plain * 5 + answer(region_info(4096)) + plain * 6
+    error = bytes([ERROR, 22])
+    return [
+        ("plain", bytes([AGAIN])),
+        ("fewer", bytes([0]) + plain * 17 +
+         answer(struct.pack("<IIII", 16, 2, 8, 5))),
+        ("moved", bytes([0]) + plain + areas + plain * 16 +
+         areas[:-16] + bytes(16)),
+        ("grows", bytes([0]) + plain +
+         b"".join(answer(region_info(0, 3, bytes(8 * i))) for i in range(1, 4))),
+        ("upper", bytes([0]) + plain + answer(region_info(0x1000)) * 2 +
+         plain * 12 + config_space(4096)),
+        ("config", bytes([AGAIN]) + whole + config_space(4096)),
+        ("pieces", bytes([PIECES | ONE_BY_ONE]) + whole + config_space(64)),
+        ("areas", bytes([AGAIN]) + plain + areas),
+        ("one-file", bytes([AGAIN]) + plain +
+         answer(region_info(0x1000, 7), fds=1)),
+        ("asleep", bytes([MIGRATION]) + error),
+        ("refused", bytes([0]) + plain * 3 + error),
+        ("raw", bytes([0]) + answer(arrays["device_info"], RAW)),
+        ("gone", bytes([0]) + plain * 15 + bytes([GONE, 0])),
+    ]
+
+
+def recorded_device(path: Path) -> Seeds:
+    """The answers in a recording, in the target's order; and then the same."""
+    answers = []
+    for line in path.read_text().splitlines():
+        words = line.split()
+        _, command, _, error, fds = map(int, words[:5])
+        payload = bytes.fromhex("".join(words[5:]))
+        if command not in (INFO, REGION, IRQ, READ) or error:
+            continue
+        index = 0
+        if command in (REGION, IRQ):
+            index = struct.unpack_from("<I", payload, 8)[0]
+        if command == READ:
+            payload = payload.rstrip(b"\0")
+        answers.append((command, index, answer(payload, fds=fds)))
+        if command == READ:
+            break
+    answers.sort(key=lambda entry: entry[:2])
+    return [(path.stem, bytes([AGAIN]) +
+             b"".join(entry[2] for entry in answers))]
+
+
 def recorded(path: Path) -> Tuple[Seeds, Seeds, Seeds]:
     """
     Of one recording: seeds of the session, of regions and of caps.  Only the
@@ -195,15 +277,17 @@ def main() -> int:
         print(__doc__.strip())
         return 0 if sys.argv[1:] == ["--help"] else 2
     arrays = golden()
-    sessions, regions, texts = [], [], []
+    sessions, regions, texts, devices = [], [], [], []
     for argument in sys.argv[1:]:
         found = recorded(Path(argument))
         sessions += found[0]
         regions += found[1]
         texts += found[2]
+        devices += recorded_device(Path(argument))
     write("wire", wire(arrays), [])
     write("region", region(arrays), regions)
     write("caps", caps(), texts)
+    write("device", device(arrays), devices)
     write("session", session(), sessions)
     write("stream", stream(), [])
     return 0
