@@ -59,10 +59,9 @@ static bool same_region(const VFIOUserRegionDesc *was,
 
     if (same("size", was->size, is->size, errp) &&
         same("flags", was->flags, is->flags, errp) &&
-        same("type", was->has_type ? was->type : 0,
-             is->has_type ? is->type : 0, errp) &&
-        same("subtype", was->has_type ? was->subtype : 0,
-             is->has_type ? is->subtype : 0, errp) &&
+        same("whether it has a type", was->has_type, is->has_type, errp) &&
+        same("type", was->type, is->type, errp) &&
+        same("subtype", was->subtype, is->subtype, errp) &&
         same("whether MSI-X can be mapped", was->msix_mappable,
              is->msix_mappable, errp) &&
         same("whether only areas can be mapped", was->has_sparse,
