@@ -10,6 +10,8 @@
 #include "hw/pci/msix.h"
 #include "hw/vfio-user/device.h"
 
+#define MAX_MSI_VECTORS 32
+
 typedef struct ConfigCheck {
     const VFIOUserDevice *device;
     uint8_t config[PCIE_CONFIG_SPACE_SIZE];
@@ -77,24 +79,71 @@ static bool config_check_msix_part(const ConfigCheck *check, const char *what,
     return true;
 }
 
-static bool config_check_msix(const ConfigCheck *check, uint8_t position,
+static bool config_check_msix(const ConfigCheck *check, const uint8_t *cap,
                               Error **errp)
 {
-    const uint8_t *cap = check->config + position;
-    uint64_t entries;
+    uint64_t entries = (pci_get_word(cap + PCI_MSIX_FLAGS) &
+                        PCI_MSIX_FLAGS_QSIZE) + 1;
 
-    if (position + MSIX_CAP_LENGTH > PCI_CONFIG_SPACE_SIZE) {
-        error_setg(errp, "config space: MSI-X: capability at 0x%x does not "
-                   "fit", position);
-        return false;
-    }
-    entries = (pci_get_word(cap + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_QSIZE) + 1;
     return config_check_msix_part(check, "table",
                                   pci_get_long(cap + PCI_MSIX_TABLE),
                                   entries * PCI_MSIX_ENTRY_SIZE, errp) &&
            config_check_msix_part(check, "PBA",
                                   pci_get_long(cap + PCI_MSIX_PBA),
                                   DIV_ROUND_UP(entries, 64) * 8, errp);
+}
+
+static bool config_check_msi(const uint8_t *cap, Error **errp)
+{
+    unsigned int vectors = 1 << ((pci_get_word(cap + PCI_MSI_FLAGS) &
+                                  PCI_MSI_FLAGS_QMASK) >> 1);
+
+    if (vectors > MAX_MSI_VECTORS) {
+        error_setg(errp, "config space: MSI: too many vectors (got %u, "
+                   "limit %d)", vectors, MAX_MSI_VECTORS);
+        return false;
+    }
+    return true;
+}
+
+/* As many bytes of a capability are used, whether config space has them. */
+static size_t config_check_used(const uint8_t *cap)
+{
+    uint16_t flags = pci_get_word(cap + PCI_CAP_FLAGS);
+
+    switch (cap[PCI_CAP_LIST_ID]) {
+    case PCI_CAP_ID_PM:
+        return PCI_PM_SIZEOF;
+    case PCI_CAP_ID_MSI:
+        return 10 + (flags & PCI_MSI_FLAGS_64BIT ? 4 : 0) +
+               (flags & PCI_MSI_FLAGS_MASKBIT ? 10 : 0);
+    case PCI_CAP_ID_MSIX:
+        return MSIX_CAP_LENGTH;
+    case PCI_CAP_ID_EXP:
+        return PCI_CAP_EXP_ENDPOINT_SIZEOF_V1;
+    default:
+        return PCI_CAP_SIZEOF;
+    }
+}
+
+static bool config_check_capability(const ConfigCheck *check, uint8_t position,
+                                    Error **errp)
+{
+    const uint8_t *cap = check->config + position;
+
+    if (position + config_check_used(cap) > PCI_CONFIG_SPACE_SIZE) {
+        error_setg(errp, "config space: capability 0x%x at 0x%x does not fit",
+                   cap[PCI_CAP_LIST_ID], position);
+        return false;
+    }
+    switch (cap[PCI_CAP_LIST_ID]) {
+    case PCI_CAP_ID_MSI:
+        return config_check_msi(cap, errp);
+    case PCI_CAP_ID_MSIX:
+        return config_check_msix(check, cap, errp);
+    default:
+        return true;
+    }
 }
 
 static bool config_check_capabilities(const ConfigCheck *check, Error **errp)
@@ -112,11 +161,33 @@ static bool config_check_capabilities(const ConfigCheck *check, Error **errp)
                        "at 0x%x", position);
             return false;
         }
-        if (check->config[position] == PCI_CAP_ID_MSIX &&
-            !config_check_msix(check, position, errp)) {
+        if (!config_check_capability(check, position, errp)) {
             return false;
         }
         position = check->config[position + PCI_CAP_LIST_NEXT];
+    }
+    return true;
+}
+
+/* hw/pci asserts that there are 8 bytes for each before the next in place. */
+static bool config_check_extended_room(const ConfigCheck *check,
+                                       const unsigned long *seen, Error **errp)
+{
+    unsigned long position;
+
+    for (position = find_first_bit(seen, PCIE_CONFIG_SPACE_SIZE);
+         position < PCIE_CONFIG_SPACE_SIZE;
+         position = find_next_bit(seen, PCIE_CONFIG_SPACE_SIZE,
+                                  position + 1)) {
+        bool taken = position + 4 == PCIE_CONFIG_SPACE_SIZE ||
+                     test_bit(position + 4, seen);
+
+        /* id 0 is but a header */
+        if (taken && pci_get_word(check->config + position)) {
+            error_setg(errp, "config space: extended capability at 0x%lx does "
+                       "not fit", position);
+            return false;
+        }
     }
     return true;
 }
@@ -135,7 +206,7 @@ static bool config_check_extended(const ConfigCheck *check, Error **errp)
         }
         position = PCI_EXT_CAP_NEXT(pci_get_long(check->config + position));
     }
-    return true;
+    return config_check_extended_room(check, seen, errp);
 }
 
 bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp)

@@ -101,6 +101,49 @@ static void check_table(uint32_t place, uint64_t size, const uint64_t *sizes)
     g_assert_cmpuint(place - bar + size, <=, sizes[bar]);
 }
 
+/* A capability @at is used as far as this, by its id. */
+static void check_capability(const uint8_t *config, uint8_t at,
+                             const uint64_t *sizes)
+{
+    static const uint8_t msi_sizes[] = { 10, 14, 20, 24 };
+    unsigned int flags = lduw_le_p(config + at + 2), size = 0;
+    uint64_t entries = (flags & 0x7ff) + 1ull;
+
+    switch (config[at]) {
+    case PCI_CAP_ID_PM:
+        size = 8;
+        break;
+    case PCI_CAP_ID_MSI:
+        g_assert_cmpuint(flags >> 1 & 7, <=, 5);
+        size = msi_sizes[flags >> 7 & 3];
+        break;
+    case PCI_CAP_ID_EXP:
+        size = 20;
+        break;
+    case PCI_CAP_ID_MSIX:
+        size = 12;
+        check_table(ldl_le_p(config + at + 4), entries * 16, sizes);
+        check_table(ldl_le_p(config + at + 8), (entries + 63) / 64 * 8,
+                    sizes);
+        break;
+    }
+    g_assert_cmpuint(at + size, <=, PCI_CONFIG_SPACE_SIZE);
+}
+
+/* As hw/vfio does: it has what is left up to the next one in place. */
+static void check_extended(const uint8_t *config, unsigned int at)
+{
+    unsigned int next, end = PCIE_CONFIG_SPACE_SIZE;
+
+    g_assert_cmpuint(at, >=, PCI_CONFIG_SPACE_SIZE);
+    g_assert_cmpuint(at % 4, ==, 0);
+    for (next = PCI_CONFIG_SPACE_SIZE; next;
+         next = PCI_EXT_CAP_NEXT(ldl_le_p(config + next))) {
+        end = next > at ? MIN(end, next) : end;
+    }
+    g_assert_true(end - at >= 8 || !lduw_le_p(config + at));
+}
+
 void fuzz_check_config(const uint8_t *config, const uint64_t *sizes)
 {
     unsigned int at, steps = 0;
@@ -113,14 +156,7 @@ void fuzz_check_config(const uint8_t *config, const uint64_t *sizes)
         g_assert_cmpuint(++steps, <=, 48);
         g_assert_cmpuint(at, >=, 64);
         g_assert_cmpuint(at % 4, ==, 0);
-        if (config[at] == PCI_CAP_ID_MSIX) {
-            uint64_t entries = (lduw_le_p(config + at + 2) & 0x7ff) + 1ull;
-
-            g_assert_cmpuint(at + 12, <=, PCI_CONFIG_SPACE_SIZE);
-            check_table(ldl_le_p(config + at + 4), entries * 16, sizes);
-            check_table(ldl_le_p(config + at + 8),
-                        (entries + 63) / 64 * 8, sizes);
-        }
+        check_capability(config, at, sizes);
     }
     if (sizes[VFIO_PCI_CONFIG_REGION_INDEX] == PCI_CONFIG_SPACE_SIZE) {
         return;
@@ -128,7 +164,6 @@ void fuzz_check_config(const uint8_t *config, const uint64_t *sizes)
     for (at = PCI_CONFIG_SPACE_SIZE, steps = 0; at;
          at = PCI_EXT_CAP_NEXT(ldl_le_p(config + at))) {
         g_assert_cmpuint(++steps, <=, 960);
-        g_assert_cmpuint(at, >=, PCI_CONFIG_SPACE_SIZE);
-        g_assert_cmpuint(at % 4, ==, 0);
+        check_extended(config, at);
     }
 }

@@ -148,6 +148,15 @@ def answer(payload: bytes = b"", kind: int = 0, fds: int = 0) -> bytes:
     return bytes([how | len(payload) >> 8 << 5, len(payload) & 0xff]) + payload
 
 
+def capability(place: int, *values: int) -> bytes:
+    """An answer with config space that has one capability, or two extended."""
+    space = bytearray(4096)
+    if place < 256:
+        space[6], space[0x34] = 0x10, place
+    struct.pack_into(f"<{len(values)}I", space, place, *values)
+    return answer((bytes(16) + space).rstrip(b"\0"))
+
+
 def config_space(piece: int) -> bytes:
     """Answers with MSI-X and another capability, and extended ones."""
     space = bytearray(0x140)
@@ -173,6 +182,7 @@ def device(arrays: Dict[str, bytes]) -> Seeds:
     areas = answer(areas[:32]) + answer(areas, fds=2)
     bars = plain + answer(region_info(0x1000)) + plain
     whole = bars + plain * 5 + answer(region_info(4096)) + plain * 6
+    config = bytes([AGAIN]) + plain * 8 + answer(region_info(4096)) + plain * 6
     error = bytes([ERROR, 22])
     return [
         ("plain", bytes([AGAIN])),
@@ -186,6 +196,13 @@ def device(arrays: Dict[str, bytes]) -> Seeds:
          plain * 12 + config_space(4096)),
         ("config", bytes([AGAIN]) + whole + config_space(4096)),
         ("pieces", bytes([PIECES | ONE_BY_ONE]) + whole + config_space(64)),
+        ("vectors", config + capability(0x40, 0x000a0005, 0, 0)),
+        ("too-many", config + capability(0x40, 0x000c0005, 0, 0)),
+        ("power", config + capability(0xf8, 0x00030001, 8)),
+        ("express", config + capability(0xec, 0x00020010)),
+        ("beyond", config + capability(0xfc, 0x00030001)),
+        ("extended", config + capability(0x100, 0x10810003, 0, 0x0001000b)),
+        ("close", config + capability(0x100, 0x10410003, 0x0001000b)),
         ("areas", bytes([AGAIN]) + plain + areas),
         ("one-file", bytes([AGAIN]) + plain +
          answer(region_info(0x1000, 7), fds=1)),

@@ -144,6 +144,73 @@ static void test_hostile_msix_mapped(const void *data)
     close(fd);
 }
 
+/* --- config space that QEMU would not survive --- */
+
+/* An answer to REGION_READ with all of an express device's */
+typedef struct QEMU_PACKED SpaceAnswer {
+    uint64_t offset;
+    uint32_t region, count;
+    uint8_t config[PCI_CFG_SPACE_EXP_SIZE];
+} SpaceAnswer;
+
+/* The first word is where the list starts. */
+static const struct {
+    struct {
+        uint16_t at;
+        uint32_t value;
+    } words[2];
+    const char *error;
+} spaces[] = {
+    { { { 0x40, 0x000c0005 } }, "MSI: too many vectors" },
+    { { { 0xf8, 0x00000005 } }, "capability 0x5 at 0xf8 does not fit" },
+    { { { 0xf4, 0x00800005 } }, "capability 0x5 at 0xf4 does not fit" },
+    { { { 0xf0, 0x01000005 } }, "capability 0x5 at 0xf0 does not fit" },
+    { { { 0xfc, 0x00000001 } }, "capability 0x1 at 0xfc does not fit" },
+    { { { 0xf0, 0x00020010 } }, "capability 0x10 at 0xf0 does not fit" },
+    { { { 0x100, 0x10410003 }, { 0x104, 0x0001000b } },
+      "extended capability at 0x100 does not fit" },
+    { { { 0x100, 0xffc10003 }, { 0xffc, 0x0001000b } },
+      "extended capability at 0xffc does not fit" },
+};
+
+static void test_hostile_config_space(const void *data)
+{
+    static SpaceAnswer answer = {
+        .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_EXP_SIZE,
+    };
+    static const MockRule rule = {
+        .where = { .command = MOCK_REGION_READ, .match = MOCK_MATCH_REGION,
+                   .region = MOCK_REGION_CONFIG },
+        .action = MOCK_ACTION_REPLY, .data = &answer,
+        .data_size = sizeof(answer),
+    };
+    VFIOUserTestVMConfig config = {
+        .name = "guest", .machine = "pc", .no_device = true,
+    };
+    g_autoptr(VFIOUserTestVM) vm = NULL;
+    MockConfig mock;
+    size_t i, j;
+
+    mock_config_init(&mock);
+    mock.config_size = PCI_CFG_SPACE_EXP_SIZE;
+    config.mock = &mock;
+    vm = vfio_user_test_vm_new(&config);
+    for (i = 0; i < G_N_ELEMENTS(spaces); i++) {
+        memset(answer.config, 0, sizeof(answer.config));
+        if (spaces[i].words[0].at < PCI_CFG_SPACE_SIZE) {
+            answer.config[PCI_STATUS] = PCI_STATUS_CAP_LIST;
+            answer.config[PCI_CAPABILITY_LIST] = spaces[i].words[0].at;
+        }
+        for (j = 0; j < 2 && spaces[i].words[j].at; j++) {
+            stl_le_p(answer.config + spaces[i].words[j].at,
+                     spaces[i].words[j].value);
+        }
+        mock_clear_rules(vm->mock);
+        mock_add_rules(vm->mock, &rule, 1);
+        plug_badly(vm, spaces[i].error);
+    }
+}
+
 /* --- config space that changes --- */
 
 /* An answer to REGION_READ of four bytes */
@@ -254,6 +321,7 @@ static const struct {
 } hostile_device_tests[] = {
     { "regions", test_hostile_regions },
     { "msix-mapped", test_hostile_msix_mapped },
+    { "config-space", test_hostile_config_space },
     { "config-changes", test_hostile_config_changes },
     { "state-nonsense", vfio_user_test_migration, &nonsense_state },
 };
