@@ -62,6 +62,37 @@ static bool config_check_bars(const ConfigCheck *check, Error **errp)
     return true;
 }
 
+/* Devices that hw/vfio has quirks for, which it puts into a BAR unseen */
+static const struct {
+    uint16_t vendor;
+    uint16_t field;             /* where another number is, and that: */
+    uint16_t value;
+    int bar;
+} quirks[] = {
+    { PCI_VENDOR_ID_REALTEK, PCI_DEVICE_ID, 0x8168, 2 },
+    { PCI_VENDOR_ID_NVIDIA, PCI_CLASS_DEVICE, PCI_CLASS_DISPLAY_VGA, 0 },
+};
+
+static bool config_check_quirks(const ConfigCheck *check, Error **errp)
+{
+    uint16_t vendor = pci_get_word(check->config + PCI_VENDOR_ID);
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(quirks); i++) {
+        uint16_t value = pci_get_word(check->config + quirks[i].field);
+        int bar = quirks[i].bar;
+
+        if (vendor == quirks[i].vendor && value == quirks[i].value &&
+            !check->device->regions[bar].desc.size) {
+            error_setg(errp, "config space: device 0x%x:0x%x without BAR %d",
+                       vendor, pci_get_word(check->config + PCI_DEVICE_ID),
+                       bar);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* @what, @size bytes at @offset of BAR @bar: is there room for it? */
 static bool config_check_msix_part(const ConfigCheck *check, const char *what,
                                    uint32_t place, uint64_t size, Error **errp)
@@ -226,6 +257,7 @@ bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp)
     device->config = g_memdup2(check->config, check->size);
     if (!config_check_header(check, errp) ||
         !config_check_bars(check, errp) ||
+        !config_check_quirks(check, errp) ||
         !config_check_capabilities(check, errp) ||
         !config_check_extended(check, errp)) {
         return false;

@@ -155,9 +155,9 @@ extern const VFIODeviceIOOps vfio_user_device_io_ops;
 
 /*
  * Check the server's config space where hw/vfio and hw/pci take it on trust:
- * header type, BAR types, capability chains and MSI-X.  BQL held.  Returns
- * false with @errp set when it cannot be read or must not be used.  Keeps what
- * was read.
+ * header type, BAR types, identities with quirks, capabilities.  BQL held.
+ * Returns false with @errp set when it cannot be read or must not be used.
+ * Keeps what was read.
  *
  * What has been checked is what is read of it until
  * vfio_user_device_release_config(), whatever the server says by then; but not

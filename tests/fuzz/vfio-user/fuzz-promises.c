@@ -150,6 +150,10 @@ void fuzz_check_config(const uint8_t *config, const uint64_t *sizes)
     bool has_list = config[PCI_STATUS] & PCI_STATUS_CAP_LIST;
 
     g_assert_cmpuint(config[PCI_HEADER_TYPE] % 0x80, ==, 0);
+    /* RTL8168, and graphics cards of NVIDIA's */
+    g_assert_true(ldl_le_p(config) != 0x816810ec || sizes[2]);
+    g_assert_true(lduw_le_p(config) != 0x10de ||
+                  lduw_le_p(config + PCI_CLASS_DEVICE) != 0x300 || sizes[0]);
     check_bars(config, sizes);
     for (at = has_list ? config[PCI_CAPABILITY_LIST] : 0; at;
          at = config[at + PCI_CAP_LIST_NEXT]) {

@@ -200,6 +200,9 @@ def device(arrays: Dict[str, bytes]) -> Seeds:
         ("too-many", config + capability(0x40, 0x000c0005, 0, 0)),
         ("power", config + capability(0xf8, 0x00030001, 8)),
         ("express", config + capability(0xec, 0x00020010)),
+        ("realtek", config + answer(bytes(16) + b"\xec\x10\x68\x81")),
+        ("nvidia", config + answer(bytes(16) + b"\xde\x10\x34\x12" +
+                                   bytes(6) + b"\0\3")),
         ("beyond", config + capability(0xfc, 0x00030001)),
         ("extended", config + capability(0x100, 0x10810003, 0, 0x0001000b)),
         ("close", config + capability(0x100, 0x10410003, 0x0001000b)),

@@ -153,7 +153,7 @@ typedef struct QEMU_PACKED SpaceAnswer {
     uint8_t config[PCI_CFG_SPACE_EXP_SIZE];
 } SpaceAnswer;
 
-/* The first word is where the list starts. */
+/* The first word is where the list starts, if that can be. */
 static const struct {
     struct {
         uint16_t at;
@@ -167,6 +167,9 @@ static const struct {
     { { { 0xf0, 0x01000005 } }, "capability 0x5 at 0xf0 does not fit" },
     { { { 0xfc, 0x00000001 } }, "capability 0x1 at 0xfc does not fit" },
     { { { 0xf0, 0x00020010 } }, "capability 0x10 at 0xf0 does not fit" },
+    { { { PCI_VENDOR_ID, 0x816810ec } }, "without BAR 2" },
+    { { { PCI_VENDOR_ID, 0x123410de }, { PCI_CLASS_REVISION, 0x03000000 } },
+      "without BAR 0" },
     { { { 0x100, 0x10410003 }, { 0x104, 0x0001000b } },
       "extended capability at 0x100 does not fit" },
     { { { 0x100, 0xffc10003 }, { 0xffc, 0x0001000b } },
@@ -193,17 +196,21 @@ static void test_hostile_config_space(const void *data)
 
     mock_config_init(&mock);
     mock.config_size = PCI_CFG_SPACE_EXP_SIZE;
+    mock.bar0_size = 0;
     config.mock = &mock;
     vm = vfio_user_test_vm_new(&config);
     for (i = 0; i < G_N_ELEMENTS(spaces); i++) {
         memset(answer.config, 0, sizeof(answer.config));
-        if (spaces[i].words[0].at < PCI_CFG_SPACE_SIZE) {
+        if (spaces[i].words[0].at >= PCI_STD_HEADER_SIZEOF &&
+            spaces[i].words[0].at < PCI_CFG_SPACE_SIZE) {
             answer.config[PCI_STATUS] = PCI_STATUS_CAP_LIST;
             answer.config[PCI_CAPABILITY_LIST] = spaces[i].words[0].at;
         }
-        for (j = 0; j < 2 && spaces[i].words[j].at; j++) {
-            stl_le_p(answer.config + spaces[i].words[j].at,
-                     spaces[i].words[j].value);
+        for (j = 0; j < 2; j++) {
+            if (spaces[i].words[j].value) {
+                stl_le_p(answer.config + spaces[i].words[j].at,
+                         spaces[i].words[j].value);
+            }
         }
         mock_clear_rules(vm->mock);
         mock_add_rules(vm->mock, &rule, 1);
