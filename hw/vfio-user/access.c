@@ -175,21 +175,29 @@ static int vfio_user_access_read(VFIOUserDevice *device,
     return ret;
 }
 
-/* What has been checked stays: a server may say something else by now. */
+/*
+ * What has been checked stays: a server may say something else by now.  Of a
+ * device that is realized that is the interrupt pin, for which hw/vfio is set
+ * up or not.
+ */
 static void vfio_user_access_settle_config(const VFIOUserDevice *device,
                                            const VFIOUserRegion *region,
                                            uint64_t offset, size_t size,
                                            uint8_t *data)
 {
+    bool alive = !vfio_user_session_is_dead(device->session);
     size_t i;
 
-    if (!device->config_is_fixed ||
+    if (!device->config ||
         region->desc.index != VFIO_PCI_CONFIG_REGION_INDEX) {
         return;
     }
     for (i = 0; i < size; i++) {
-        if ((offset + i) / 4 != PCI_ROM_ADDRESS / 4) {
-            data[i] = device->config[offset + i];
+        uint64_t at = offset + i;
+
+        if (device->config_is_fixed ? at / 4 != PCI_ROM_ADDRESS / 4 :
+                                      alive && at == PCI_INTERRUPT_PIN) {
+            data[i] = device->config[at];
         }
     }
 }

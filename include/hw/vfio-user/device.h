@@ -165,7 +165,10 @@ extern const VFIODeviceIOOps vfio_user_device_io_ops;
  */
 bool vfio_user_device_check_config(VFIODevice *vbasedev, Error **errp);
 
-/* The device is realized: config space is the server's again.  BQL held. */
+/*
+ * The device is realized: config space is the server's again, but for the
+ * interrupt pin.  BQL held.
+ */
 void vfio_user_device_release_config(VFIOUserDevice *device);
 
 /*

@@ -261,6 +261,21 @@ static void use_parts(Known *known)
     }
 }
 
+/* Once the device is realized, the pin is as it was. */
+static void use_pin(Known *known)
+{
+    off_t off = (off_t)VFIO_PCI_CONFIG_REGION_INDEX << VFIO_USER_REGION_SHIFT;
+    uint8_t pin;
+
+    vfio_user_device_release_config(&known->device);
+    if (known->vbasedev.io_ops->region_read(&known->vbasedev,
+                                            off + PCI_INTERRUPT_PIN, 1,
+                                            &pin) == 1 &&
+        !vfio_user_session_is_dead(known->device.session)) {
+        g_assert_cmpuint(pin, ==, known->device.config[PCI_INTERRUPT_PIN]);
+    }
+}
+
 /* Whatever the server says now, what has been checked is read. */
 static void use_config(Known *known)
 {
@@ -284,7 +299,7 @@ static void use_config(Known *known)
                         config + PCI_ROM_ADDRESS + 4,
                         size - PCI_ROM_ADDRESS - 4);
     }
-    vfio_user_device_release_config(&known->device);
+    use_pin(known);
 }
 
 static bool learn(Known *known)

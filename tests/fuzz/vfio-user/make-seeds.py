@@ -203,6 +203,8 @@ def device(arrays: Dict[str, bytes]) -> Seeds:
         ("realtek", config + answer(bytes(16) + b"\xec\x10\x68\x81")),
         ("nvidia", config + answer(bytes(16) + b"\xde\x10\x34\x12" +
                                    bytes(6) + b"\0\3")),
+        ("pin", b"\0" + config[1:] + plain * 2 +
+         answer(bytes(16) + b"\1")),
         ("beyond", config + capability(0xfc, 0x00030001)),
         ("extended", config + capability(0x100, 0x10810003, 0, 0x0001000b)),
         ("close", config + capability(0x100, 0x10410003, 0x0001000b)),

@@ -297,6 +297,37 @@ static void test_hostile_config_changes(const void *data)
                     ==, 4);
 }
 
+/*
+ * A device without an interrupt pin, which has got one after all when it is
+ * reset: the next reset would take down what was not set up for it.
+ */
+static void test_hostile_late_pin(const void *data)
+{
+    static const WholeAnswer no_pin = {
+        .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_SIZE,
+    };
+    static const MockRule rule = {
+        .where = { .command = MOCK_REGION_READ,
+                   .match = MOCK_MATCH_REGION | MOCK_MATCH_COUNT,
+                   .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_SIZE },
+        .nth = 1, .action = MOCK_ACTION_REPLY, .data = &no_pin,
+        .data_size = sizeof(no_pin),
+    };
+    MockConfig mock;
+    VFIOUserTestVMConfig config = { .name = "guest", .mock = &mock };
+    g_autoptr(VFIOUserTestVM) vm = NULL;
+    int i;
+
+    mock_config_init(&mock);
+    mock.num_rules = 1;
+    mock.rules = &rule;
+    vm = vfio_user_test_vm_new(&config);
+    for (i = 0; i < 2; i++) {
+        vfio_user_test_qmp(vm, "{'execute': 'system_reset'}");
+        qtest_qmp_eventwait(vm->qts, "RESET");
+    }
+}
+
 /* --- a register that says anything --- */
 
 static const ConfigAnswer state_nonsense = {
@@ -329,6 +360,7 @@ static const struct {
     { "regions", test_hostile_regions },
     { "msix-mapped", test_hostile_msix_mapped },
     { "config-space", test_hostile_config_space },
+    { "late-pin", test_hostile_late_pin },
     { "config-changes", test_hostile_config_changes },
     { "state-nonsense", vfio_user_test_migration, &nonsense_state },
 };
