@@ -62,15 +62,19 @@ static bool config_check_bars(const ConfigCheck *check, Error **errp)
     return true;
 }
 
-/* Devices that hw/vfio has quirks for, which it puts into a BAR unseen */
+/* Devices that hw/vfio has quirks for: put into a BAR unseen, or at an fd */
 static const struct {
     uint16_t vendor;
     uint16_t field;             /* where another number is, and that: */
     uint16_t value;
-    int bar;
+    int bar;                    /* -1: nothing would do */
 } quirks[] = {
     { PCI_VENDOR_ID_REALTEK, PCI_DEVICE_ID, 0x8168, 2 },
     { PCI_VENDOR_ID_NVIDIA, PCI_CLASS_DEVICE, PCI_CLASS_DISPLAY_VGA, 0 },
+    { PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID, 0x201d, -1 },
+    { PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID, 0x467f, -1 },
+    { PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID, 0x4c3d, -1 },
+    { PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID, 0x9a0b, -1 },
 };
 
 static bool config_check_quirks(const ConfigCheck *check, Error **errp)
@@ -83,10 +87,13 @@ static bool config_check_quirks(const ConfigCheck *check, Error **errp)
         int bar = quirks[i].bar;
 
         if (vendor == quirks[i].vendor && value == quirks[i].value &&
-            !check->device->regions[bar].desc.size) {
-            error_setg(errp, "config space: device 0x%x:0x%x without BAR %d",
-                       vendor, pci_get_word(check->config + PCI_DEVICE_ID),
-                       bar);
+            (bar < 0 || !check->device->regions[bar].desc.size)) {
+            g_autofree char *missing = bar < 0 ?
+                g_strdup("the host's driver") : g_strdup_printf("BAR %d", bar);
+
+            error_setg(errp, "config space: device 0x%x:0x%x cannot be "
+                       "without %s", vendor,
+                       pci_get_word(check->config + PCI_DEVICE_ID), missing);
             return false;
         }
     }

@@ -144,13 +144,20 @@ static void check_extended(const uint8_t *config, unsigned int at)
     g_assert_true(end - at >= 8 || !lduw_le_p(config + at));
 }
 
+static bool is_vmd(uint16_t id)
+{
+    return id == 0x201d || id == 0x467f || id == 0x4c3d || id == 0x9a0b;
+}
+
 void fuzz_check_config(const uint8_t *config, const uint64_t *sizes)
 {
     unsigned int at, steps = 0;
     bool has_list = config[PCI_STATUS] & PCI_STATUS_CAP_LIST;
 
     g_assert_cmpuint(config[PCI_HEADER_TYPE] % 0x80, ==, 0);
-    /* RTL8168, and graphics cards of NVIDIA's */
+    /* VMD, RTL8168, and graphics cards of NVIDIA's */
+    g_assert_false(lduw_le_p(config) == 0x8086 &&
+                   is_vmd(lduw_le_p(config + 2)));
     g_assert_true(ldl_le_p(config) != 0x816810ec || sizes[2]);
     g_assert_true(lduw_le_p(config) != 0x10de ||
                   lduw_le_p(config + PCI_CLASS_DEVICE) != 0x300 || sizes[0]);

@@ -201,6 +201,7 @@ def device(arrays: Dict[str, bytes]) -> Seeds:
         ("power", config + capability(0xf8, 0x00030001, 8)),
         ("express", config + capability(0xec, 0x00020010)),
         ("realtek", config + answer(bytes(16) + b"\xec\x10\x68\x81")),
+        ("vmd", config + answer(bytes(16) + b"\x86\x80\x1d\x20")),
         ("nvidia", config + answer(bytes(16) + b"\xde\x10\x34\x12" +
                                    bytes(6) + b"\0\3")),
         ("pin", b"\0" + config[1:] + plain * 2 +
