@@ -205,6 +205,9 @@ static void vfio_user_pci_realize(PCIDevice *pdev, Error **errp)
         !vfio_user_pci_show_memory(udev, errp)) {
         if (realized) {
             PCI_DEVICE_GET_CLASS(pdev)->exit(pdev);
+        } else {
+            /* hw/vfio leaves this */
+            g_clear_pointer(&udev->device.intx.mmap_timer, timer_free);
         }
         vfio_user_pci_disconnect(udev);
         return;
