@@ -61,7 +61,6 @@ struct VFIOUserContainer {
     bool secure;
     bool batching;                  /* in a memory transaction: answers wait */
     bool batched;                   /* some may */
-    bool starting;                  /* answers wait for end_memory() */
     bool restoring;                 /* the log is for restore_log() */
     VFIOUserMappings mappings;      /* what QEMU wants mapped */
     unsigned int num_mappings;

@@ -154,7 +154,6 @@ VFIOUserContainer *vfio_user_container_connect(VFIOUserDevice *device,
 
 void vfio_user_container_begin_memory(VFIOUserContainer *user)
 {
-    user->starting = true;
     memory_listener_register(&user->container.listener, user->space.as);
     user->device->resume_dma = vfio_user_container_resumed;
     user->device->settle_dma = vfio_user_container_settled;
@@ -163,7 +162,6 @@ void vfio_user_container_begin_memory(VFIOUserContainer *user)
 
 bool vfio_user_container_end_memory(VFIOUserContainer *user, Error **errp)
 {
-    user->starting = false;
     vfio_migration_lock_stopped(user->vbasedev);
     vfio_user_container_settle(user);
     vfio_migration_unlock_stopped(user->vbasedev);
@@ -204,7 +202,7 @@ void vfio_user_container_disconnect(VFIOUserContainer *user,
     user->device->resume_dma = NULL;
     user->device->settle_dma = NULL;
     user->device->ask_dirty = NULL;
-    user->starting = false;
+    user->container.initialized = true;     /* unmapping is waited for */
     memory_listener_unregister(&user->container.listener);
     vfio_user_container_del_group(user, vbasedev);
     vfio_user_container_free(user);

@@ -235,12 +235,13 @@ void vfio_user_container_begin(MemoryListener *listener)
     vfio_user_container_of_listener(listener)->batching = true;
 }
 
+/* Before the container is initialized answers wait for end_memory(). */
 void vfio_user_container_commit(MemoryListener *listener)
 {
     VFIOUserContainer *user = vfio_user_container_of_listener(listener);
 
     user->batching = false;
-    if (!user->batched || user->starting) {
+    if (!user->batched || !user->container.initialized) {
         return;
     }
     user->batched = false;

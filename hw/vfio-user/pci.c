@@ -87,14 +87,6 @@ static void vfio_user_pci_set_class(VFIOUserPCIDevice *udev)
     }
 }
 
-static void vfio_user_pci_forget_machine_done(VFIOUserPCIDevice *udev)
-{
-    if (udev->machine_done.notify) {
-        udev->machine_done.notify = NULL;
-        qemu_remove_machine_init_done_notifier(&udev->machine_done);
-    }
-}
-
 /*
  * Has nothing failed so far?  A connection that has ended is why, whatever
  * hw/vfio has made of that: it takes what is read without a server for a
@@ -130,6 +122,14 @@ static bool vfio_user_pci_end_memory(VFIOUserPCIDevice *udev, Error **errp)
         return false;
     }
     return true;
+}
+
+static void vfio_user_pci_forget_machine_done(VFIOUserPCIDevice *udev)
+{
+    if (udev->machine_done.notify) {
+        udev->machine_done.notify = NULL;
+        qemu_remove_machine_init_done_notifier(&udev->machine_done);
+    }
 }
 
 /* All devices that QEMU starts with have asked, and their servers answer. */
