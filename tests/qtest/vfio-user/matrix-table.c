@@ -232,16 +232,17 @@ static const MockRule no_second_map = {
       .refused_said = "$qmp\n$qmp\n" }
 /* of the first, or of the second where that finds the server gone */
 #define NO_BITMAP "dirty log of memory at 0x*, size 0x*: $reason"
-#define BITMAP(phase, act, what) \
+#define BITMAP(phase, act, ...) \
     { phase, "DIRTY_PAGES:get", MOCK_PATTERN_DIRTY(4), 1, &bitmap, BULK, act, \
-      .in_one_go = true, .dead = "dev0: " what, .dead_said = "$qmp\n", \
-      .refused = "dev0: " NO_BITMAP, .refused_said = NO_BITMAP "\n$qmp\n" }
+      .in_one_go = true, .dead = "dev0: " NO_BITMAP, .dead_said = "$qmp\n", \
+      .refused = "dev0: " NO_BITMAP, .refused_said = NO_BITMAP "\n$qmp\n", \
+      __VA_ARGS__ }
 #define PENDING_REFUSED "dev0: pending_bytes: read failed: Input/output error\n"
 
 /* What the guest does in pre-copy */
 #define GUEST(name, where, reply, deadline, inner, ...) \
     { MATRIX_PRECOPY, name, where, 1, reply, deadline, matrix_act_in_precopy, \
-      inner, .ends = "cancelled", .dead = "dev0: $reason", \
+      inner, .overlaps = true, .ends = "cancelled", .dead = "dev0: $reason", \
       .dead_said = "$qmp\n", .refused = "cancelled", __VA_ARGS__ }
 
 /* What the destination cannot do without: @what is why it ends. */
@@ -352,7 +353,7 @@ const MatrixRow matrix_rows[] = {
     { MATRIX_PRECOPY, "DIRTY_PAGES:start", MOCK_PATTERN_DIRTY(1), 1, &empty,
       MAP, matrix_act_migrate, .dead = "dev0: $reason", .dead_said = "$qmp\n",
       .refused = "dev0: $reason", .refused_said = "$reason\n$qmp\n" },
-    BITMAP(MATRIX_PRECOPY, matrix_act_migrate, NO_BITMAP),
+    BITMAP(MATRIX_PRECOPY, matrix_act_migrate),
     SAVE(MATRIX_PRECOPY, "REGION_WRITE:state", STATE(PRE_COPY), &write_4,
          STATES, matrix_act_migrate, "device_state: cannot be set to pre-copy"),
     /* what is not known is not waited for, and comes in stop-and-copy */
@@ -390,8 +391,8 @@ const MatrixRow matrix_rows[] = {
     SAVE(MATRIX_STOP_COPY, "REGION_WRITE:state", STATE(STOP_COPY), &write_4,
          STATES, matrix_act_migrate, "device_state: cannot be set to "
          "stop-copy"),
-    /* QEMU goes on to pending_bytes meanwhile, and waits for either first */
-    BITMAP(MATRIX_STOP_COPY, matrix_act_stop_copy, "*"),
+    /* QEMU goes on to pending_bytes meanwhile */
+    BITMAP(MATRIX_STOP_COPY, matrix_act_stop_copy, .overlaps = true),
     SAVE(MATRIX_STOP_COPY, "REGION_READ:pending",
          REGISTER(READ, PENDING_BYTES), &read_8, BULK, matrix_act_stop_copy,
          "pending_bytes: read failed"),

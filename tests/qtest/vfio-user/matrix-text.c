@@ -42,7 +42,7 @@ static bool others_may_find(const MatrixCell *cell)
 {
     MockAction action = cell->fault->rule.action;
 
-    return (cell->row->in_one_go || cell->row->inner) &&
+    return (cell->row->in_one_go || cell->row->overlaps) &&
            (action == MOCK_ACTION_CUT || action == MOCK_ACTION_CLOSE_BEFORE);
 }
 

@@ -61,13 +61,8 @@ void matrix_arm(MatrixCell *cell)
 /* May the command have been sent before there was a reply? */
 static bool may_be_under_way(const MatrixRow *row, uint16_t command)
 {
-    /* by the thread that migrates */
-    if (row->inner && (command == MOCK_REGION_READ ||
+    if (row->overlaps && (command == MOCK_REGION_READ ||
                        command == MOCK_DIRTY_PAGES)) {
-        return true;
-    }
-    if (row->phase == MATRIX_STOP_COPY &&
-        row->where.command == MOCK_DIRTY_PAGES && command == MOCK_REGION_READ) {
         return true;
     }
     return row->in_one_go && (command == row->where.command ||
@@ -238,9 +233,8 @@ static void check_later(MatrixCell *cell)
 }
 
 /*
- * Is it this that the migration fails for, whoever was first to tell? Where
- * the guest has found the connection's end, that is the thread that migrates,
- * or not.
+ * Is it this that the migration fails for, whatever was first to tell? Where
+ * requests overlap, that is any of them.
  */
 static bool tells_of_end(MatrixCell *cell)
 {
@@ -251,7 +245,7 @@ static bool tells_of_end(MatrixCell *cell)
         "dev0: device_state: cannot be set to *: Transport endpoint is not "
         "connected",
     };
-    size_t i, end = cell->row->inner ? G_N_ELEMENTS(patterns) : 1;
+    size_t i, end = cell->row->overlaps ? G_N_ELEMENTS(patterns) : 1;
 
     for (i = 0; i < end; i++) {
         if (matrix_matches(cell, patterns[i], cell->qmp ?: "")) {

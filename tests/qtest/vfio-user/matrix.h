@@ -87,6 +87,7 @@ typedef struct MatrixRow {
     void (*inner)(MatrixCell *cell);    /* what @act does in pre-copy */
 
     bool in_one_go;             /* the next is sent before the reply comes */
+    bool overlaps;              /* the migration's own requests go on */
     const MockRule *also;       /* there besides; or NULL */
     /* What QMP says if all is well, and standard error; or NULL */
     const char *ends;
