@@ -146,12 +146,21 @@ static void test_hostile_msix_mapped(const void *data)
 
 /* --- config space that QEMU would not survive --- */
 
-/* An answer to REGION_READ with all of an express device's */
-typedef struct QEMU_PACKED SpaceAnswer {
+/* The device as it is when it is checked, and each time in one piece */
+typedef struct QEMU_PACKED WholeAnswer {
     uint64_t offset;
     uint32_t region, count;
     uint8_t config[PCI_CFG_SPACE_EXP_SIZE];
-} SpaceAnswer;
+} WholeAnswer;
+
+/* For config space of @size bytes */
+#define WHOLE_ANSWER(size) { .region = MOCK_REGION_CONFIG, .count = (size) }
+#define WHOLE_RULE(number, answer, size) \
+    { .where = { .command = MOCK_REGION_READ, \
+                 .match = MOCK_MATCH_REGION | MOCK_MATCH_COUNT, \
+                 .region = MOCK_REGION_CONFIG, .count = (size) }, \
+      .nth = (number), .action = MOCK_ACTION_REPLY, .data = &(answer), \
+      .data_size = offsetof(WholeAnswer, config) + (size) }
 
 /* The first word is where the list starts, if that can be. */
 static const struct {
@@ -181,15 +190,8 @@ static const struct {
 
 static void test_hostile_config_space(const void *data)
 {
-    static SpaceAnswer answer = {
-        .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_EXP_SIZE,
-    };
-    static const MockRule rule = {
-        .where = { .command = MOCK_REGION_READ, .match = MOCK_MATCH_REGION,
-                   .region = MOCK_REGION_CONFIG },
-        .action = MOCK_ACTION_REPLY, .data = &answer,
-        .data_size = sizeof(answer),
-    };
+    static WholeAnswer answer = WHOLE_ANSWER(PCI_CFG_SPACE_EXP_SIZE);
+    static const MockRule rule = WHOLE_RULE(0, answer, PCI_CFG_SPACE_EXP_SIZE);
     VFIOUserTestVMConfig config = {
         .name = "guest", .machine = "pc", .no_device = true,
     };
@@ -229,13 +231,6 @@ typedef struct QEMU_PACKED ConfigAnswer {
     uint32_t region, count, value;
 } ConfigAnswer;
 
-/* The device as it is when it is checked, and once more in one piece */
-typedef struct QEMU_PACKED WholeAnswer {
-    uint64_t offset;
-    uint32_t region, count;
-    uint8_t config[PCI_CFG_SPACE_SIZE];
-} WholeAnswer;
-
 #define CONFIG_RULE(offset_, number, value_) \
     { .where = { .command = MOCK_REGION_READ, \
                  .match = MOCK_MATCH_REGION | MOCK_MATCH_OFFSET | \
@@ -264,16 +259,8 @@ static const MockRule changes[] = {
  */
 static void test_hostile_config_changes(const void *data)
 {
-    static WholeAnswer nonsense = {
-        .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_SIZE,
-    };
-    const MockRule whole = {
-        .where = { .command = MOCK_REGION_READ,
-                   .match = MOCK_MATCH_REGION | MOCK_MATCH_COUNT,
-                   .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_SIZE },
-        .nth = 2, .action = MOCK_ACTION_REPLY, .data = &nonsense,
-        .data_size = sizeof(nonsense),
-    };
+    static WholeAnswer nonsense = WHOLE_ANSWER(PCI_CFG_SPACE_SIZE);
+    const MockRule whole = WHOLE_RULE(2, nonsense, PCI_CFG_SPACE_SIZE);
     g_autoptr(GArray) rules = g_array_new(false, false, sizeof(MockRule));
     VFIOUserTestVMConfig config = { .name = "guest" };
     g_autoptr(Guest) guest = NULL;
@@ -306,16 +293,8 @@ static void test_hostile_config_changes(const void *data)
  */
 static void test_hostile_late_pin(const void *data)
 {
-    static const WholeAnswer no_pin = {
-        .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_SIZE,
-    };
-    static const MockRule rule = {
-        .where = { .command = MOCK_REGION_READ,
-                   .match = MOCK_MATCH_REGION | MOCK_MATCH_COUNT,
-                   .region = MOCK_REGION_CONFIG, .count = PCI_CFG_SPACE_SIZE },
-        .nth = 1, .action = MOCK_ACTION_REPLY, .data = &no_pin,
-        .data_size = sizeof(no_pin),
-    };
+    static const WholeAnswer no_pin = WHOLE_ANSWER(PCI_CFG_SPACE_SIZE);
+    static const MockRule rule = WHOLE_RULE(1, no_pin, PCI_CFG_SPACE_SIZE);
     MockConfig mock;
     VFIOUserTestVMConfig config = { .name = "guest", .mock = &mock };
     g_autoptr(VFIOUserTestVM) vm = NULL;

@@ -138,34 +138,56 @@ static void test_many_migrate(const void *data)
 
 /* --- at the same moment --- */
 
+static void further_add_rule(Further *further, const MockRule *rule)
+{
+    unsigned i;
+
+    for (i = 0; i < further->number; i++) {
+        mock_add_rules(further->mocks[i], rule, 1);
+    }
+}
+
+/* Each of them holds a command back, at the same time. */
+static void further_wait_held(Further *further)
+{
+    unsigned i;
+
+    for (i = 0; i < further->number; i++) {
+        if (!mock_wait_held(further->mocks[i], 1,
+                            VFIO_USER_TEST_DEADLINE_MS)) {
+            vfio_user_test_fail("dev%u is told nothing while others are not "
+                                "done", i + 1);
+        }
+    }
+}
+
+static void further_release(Further *further)
+{
+    unsigned i;
+
+    for (i = 0; i < further->number; i++) {
+        mock_release(further->mocks[i]);
+    }
+}
+
 static void hold_state(VFIOUserTestVM *vm, Further *further, uint32_t value)
 {
     MockRule rule = {
         .where = MOCK_PATTERN_STATE_WRITE(value), .nth = 1,
         .action = MOCK_ACTION_HOLD,
     };
-    unsigned i;
 
     mock_add_rules(vm->mock, &rule, 1);
-    for (i = 0; i < further->number; i++) {
-        mock_add_rules(further->mocks[i], &rule, 1);
-    }
+    further_add_rule(further, &rule);
 }
 
 /* No server has answered, and all have been told. */
 static void assert_all_held(VFIOUserTestVM *vm, Further *further)
 {
-    unsigned i;
-
     g_assert_true(mock_wait_held(vm->mock, 1, VFIO_USER_TEST_DEADLINE_MS));
-    for (i = 0; i < further->number; i++) {
-        g_assert_true(mock_wait_held(further->mocks[i], 1,
-                                     VFIO_USER_TEST_DEADLINE_MS));
-    }
+    further_wait_held(further);
     mock_release(vm->mock);
-    for (i = 0; i < further->number; i++) {
-        mock_release(further->mocks[i]);
-    }
+    further_release(further);
 }
 
 static void test_many_together(const void *data)
@@ -245,19 +267,8 @@ static void test_many_together_refused(const void *data)
 /* Each has to be waited for until the next: no server answers any sooner. */
 static gpointer release_started(gpointer opaque)
 {
-    Further *further = opaque;
-    unsigned i;
-
-    for (i = 0; i < further->number; i++) {
-        if (!mock_wait_held(further->mocks[i], 1,
-                            VFIO_USER_TEST_DEADLINE_MS)) {
-            vfio_user_test_fail("dev%u is not told of memory while others are "
-                                "not done with it", i + 1);
-        }
-    }
-    for (i = 0; i < further->number; i++) {
-        mock_release(further->mocks[i]);
-    }
+    further_wait_held(opaque);
+    further_release(opaque);
     return NULL;
 }
 
@@ -279,9 +290,7 @@ static void test_many_start(const void *data)
 
     mock_config_init(&mock);
     config.mock = &mock;
-    for (i = 0; i < here->number; i++) {
-        mock_add_rules(here->mocks[i], &hold, 1);
-    }
+    further_add_rule(here, &hold);
     thread = g_thread_new("release", release_started, here);
     vm = vfio_user_test_vm_new(&config);
     g_thread_join(thread);

@@ -224,9 +224,7 @@ static void test_reconnect_switching(const void *data)
 
     migration_start_vms(&migration, &config);
     vm = migration.source->vm;
-    vfio_user_test_qmp(vm, "{'execute': 'migrate-set-capabilities',"
-                       " 'arguments': {'capabilities': [{'capability':"
-                       " 'pause-before-switchover', 'state': true}]}}");
+    vfio_user_test_set_capability(vm, "pause-before-switchover", true);
     migration_run(&migration, BANDWIDTH);
     g_free(migration_wait(vm, "pre-switchover"));
     assert_not_tried(vm);
