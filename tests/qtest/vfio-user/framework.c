@@ -7,6 +7,7 @@
 
 #include "qemu/osdep.h"
 #include "framework.h"
+#include "child-env.h"
 #include "qapi/qmp/qdict.h"
 #include "qapi/qmp/qjson.h"
 #include "qapi/qmp/qstring.h"
@@ -167,6 +168,7 @@ void vfio_user_test_add(const char *path, void (*run)(const void *data),
     RegisteredTest *test = g_new(RegisteredTest, 1);
 
     *test = (RegisteredTest) { .run = run, .data = data };
+    child_env_init();
     qtest_add_data_func_full(path, test, run_registered, g_free);
 }
 
