@@ -15,12 +15,12 @@ class Options:
 
     @property
     def state_size(self) -> int:
-        """Bytes of device data saved and loaded."""
+        """Bytes of device data saved."""
         return 1 << 30 if self.long else 64 << 20
 
     @property
     def memory_state_size(self) -> int:
-        """Bytes of device data migrated while memory is watched."""
+        """Bytes of device data loaded, or migrated while memory is watched."""
         return 1 << 30 if self.long else 256 << 20
 
 

@@ -28,15 +28,18 @@ CPUS = sorted(os.sched_getaffinity(0))
 CPU_A, CPU_B = CPUS[0], CPUS[-1]
 
 
-def raw(lab: Lab, cpus: str, mode: str, *sizes: int) -> float:
+def raw(lab: Lab, cpus: str, mode: str, *sizes: int,
+        stream: Path = Path(os.devnull)) -> float:
     """
     Seconds that bench-raw takes; cpus is "same" for one CPU, "apart" for two.
+    The stream is its input.
     """
     other = CPU_A if cpus == "same" else CPU_B
     command = [str(lab.installation.server("bench-raw")), str(CPU_A),
                str(other), mode, *map(str, sizes)]
-    done = subprocess.run(command, capture_output=True, text=True,
-                          timeout=RAW_TIMEOUT, check=False)
+    with open(stream, "rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True,
+                              text=True, timeout=RAW_TIMEOUT, check=False)
     if done.returncode:
         raise LabError(f"{' '.join(command)}: {done.stderr.strip()}")
     return float(done.stdout)
