@@ -44,7 +44,7 @@ def watch_peaks(_lab: Lab, source: Qemu,
 
 def memory(lab: Lab, rounds: int) -> List[Row]:
     """Memory that device data takes in QEMU, source and destination"""
-    size = options.memory_state_size
+    size = options.state_size
     sides: List[List[Round]] = [[], []]
 
     def peaks(state_size: int) -> List[float]:

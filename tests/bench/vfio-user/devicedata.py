@@ -7,7 +7,7 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, List
 
 from journal import Entry, MIGRATION_REGION
 from options import options
@@ -55,37 +55,56 @@ def save(installation: Installation, stream: Path, size: int,
         return server.entries()
 
 
-def data_row(lab: Lab, rounds: int, name: str, message: int, window: int,
-             migrate: Callable[[], List[Entry]],
-             stock: Callable[[], List[Entry]]) -> Row:
+def data_speed(entries: List[Entry]) -> float:
     """
-    How fast data goes by message in a migration, what a copy reaches in
-    messages of the same size, out of a window of this size, and how fast
-    STOCK_STATE goes in stock's messages, once.
+    MB/s of the second half of device data.  In the first one the kernel takes
+    pages for the socket that it has not used for long, and in a virtual
+    machine the host has to find them.
     """
+    messages = [number for number, entry in enumerate(entries)
+                if entry["type"] == "command" and is_data(entry)]
+    half = entries[messages[len(messages) // 2]:]
+    return options.state_size / 2 / seconds(half, is_data) / 1e6
+
+
+def copy_speed(lab: Lab, message: int, window: int) -> float:
+    """MB/s of a bare copy out of a window of this size."""
     size = options.state_size
-    slow = STOCK_STATE / seconds(stock(), is_data) / 1e6
+    return size / raw(lab, "apart", "copy", message, size, window) / 1e6
 
-    def measure() -> Round:
-        bare = raw(lab, "apart", "copy", message, size, window)
-        return Round(size / seconds(migrate(), is_data) / 1e6,
-                     size / bare / 1e6, slow)
 
-    return make_row(name, "MB/s", repeat(rounds, measure), GOAL_COPY,
+def stock_speed(entries: List[Entry]) -> float:
+    """MB/s of STOCK_STATE, in stock's messages."""
+    return STOCK_STATE / seconds(entries, is_data) / 1e6
+
+
+def make_copy_row(name: str, message: int, measured: List[Round]) -> Row:
+    """Of rounds that compare with a bare copy."""
+    return make_row(name, "MB/s", measured, GOAL_COPY,
                     f"copy in messages of {message // 1024} KiB, server and "
                     "QEMU on a CPU each")
 
 
 def save_unmapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data saved by message, in chunks of 16 and of 1 MiB"""
-    return [data_row(lab, rounds, name, MESSAGE, WINDOW,
-                     partial(save, lab.installation, Path("/dev/null"),
-                             options.state_size, chunk_size=chunk),
-                     partial(save, lab.installation, Path("/dev/null"),
-                             STOCK_STATE, device=STOCK,
-                             max_data=STOCK_MESSAGE, chunk_size=chunk))
-            for name, chunk in (("save-unmapped", WINDOW),
-                                ("save-unmapped-chunk-1M", MIB))]
+    nowhere = Path(os.devnull)
+
+    def measure(chunk: int, slow: float) -> Round:
+        bare = copy_speed(lab, MESSAGE, WINDOW)
+        entries = save(lab.installation, nowhere, options.state_size,
+                       chunk_size=chunk)
+        return Round(data_speed(entries), bare, slow)
+
+    rows = []
+    for name, chunk in (("save-unmapped", WINDOW),
+                        ("save-unmapped-chunk-1M", MIB)):
+        slow = stock_speed(save(lab.installation, nowhere, STOCK_STATE,
+                                device=STOCK, max_data=STOCK_MESSAGE,
+                                chunk_size=chunk))
+        rows.append(make_copy_row(name, MESSAGE,
+                                  repeat(rounds,
+                                         partial(measure, chunk, slow))))
+    return rows
 
 
 def is_chunk(entry: Entry) -> bool:
@@ -105,7 +124,7 @@ def after_stop(entries: List[Entry]) -> List[Entry]:
 
 def save_mapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data saved from a mapped region"""
-    size = 4 * options.state_size
+    size = options.state_size
 
     def measure() -> Round:
         bare = raw(lab, "apart", "memcpy", STREAM_BUFFER, size, WINDOW)
@@ -137,20 +156,6 @@ def load(installation: Installation, stream: Path, message: int,
         return server.entries()
 
 
-def second_half(entries: List[Entry]) -> List[Entry]:
-    """
-    What belongs to the second half of the messages with data.  In the first
-    one the kernel takes pages for the socket that it has not used for long,
-    and in a virtual machine the host has to find them.
-    """
-    ids = [entry["id"] for entry in entries
-           if entry["type"] == "command" and is_data(entry)]
-    start = next(number for number, entry in enumerate(entries)
-                 if entry["type"] == "command" and is_data(entry) and
-                 entry["id"] == ids[len(ids) // 2])
-    return entries[start:]
-
-
 def load_rows(lab: Lab, rounds: int, name: str, message: int, stream: Path,
               slow: float) -> List[Row]:
     """
@@ -158,33 +163,28 @@ def load_rows(lab: Lab, rounds: int, name: str, message: int, stream: Path,
     messages of the same size, and beside no more than reading the stream and
     sending it in such messages.
     """
-    size = options.memory_state_size
+    half = options.state_size // 2
     bare = []
 
     def measure() -> Round:
-        copied = raw(lab, "apart", "copy", message, size, message)
-        sent = raw(lab, "apart", "load", message, size // 2, MIB,
-                   stream=stream)
-        entries = second_half(load(lab.installation, stream, message))
-        speed = size / 2 / seconds(entries, is_data) / 1e6
-        bare.append(Round(speed, size / 2 / sent / 1e6))
-        return Round(speed, size / copied / 1e6, slow)
+        copied = copy_speed(lab, message, message)
+        sent = raw(lab, "apart", "load", message, half, MIB, stream=stream)
+        speed = data_speed(load(lab.installation, stream, message))
+        bare.append(Round(speed, half / sent / 1e6))
+        return Round(speed, copied, slow)
 
-    measured = repeat(rounds, measure)
-    unit = f"messages of {message // 1024} KiB"
-    return [make_row(name, "MB/s", measured, GOAL_COPY,
-                     f"copy in {unit}, server and QEMU on a CPU each"),
+    return [make_copy_row(name, message, repeat(rounds, measure)),
             make_row(f"{name}-bare", "MB/s", bare, None,
-                     f"read of the stream and send, in {unit}")]
+                     "read of the stream and send, in messages of "
+                     f"{message // 1024} KiB")]
 
 
 def load_unmapped(lab: Lab, rounds: int) -> List[Row]:
     """Device data loaded by message, of 32 KiB and of 1 MiB"""
     stream, short = lab.folder / "stream", lab.folder / "short"
-    save(lab.installation, stream, options.memory_state_size)
+    save(lab.installation, stream, options.state_size)
     save(lab.installation, short, STOCK_STATE)
-    slow = STOCK_STATE / seconds(load(lab.installation, short, STOCK_MESSAGE,
-                                      STOCK), is_data) / 1e6
+    slow = stock_speed(load(lab.installation, short, STOCK_MESSAGE, STOCK))
     rows = [row for name, message in (("load-unmapped", SMALL_MESSAGE),
                                       ("load-unmapped-1M", MESSAGE))
             for row in load_rows(lab, rounds, name, message, stream, slow)]

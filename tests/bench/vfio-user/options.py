@@ -15,12 +15,7 @@ class Options:
 
     @property
     def state_size(self) -> int:
-        """Bytes of device data saved."""
-        return 1 << 30 if self.long else 64 << 20
-
-    @property
-    def memory_state_size(self) -> int:
-        """Bytes of device data loaded, or migrated while memory is watched."""
+        """Bytes of device data saved, loaded, or migrated at once."""
         return 1 << 30 if self.long else 256 << 20
 
 
