@@ -21,6 +21,11 @@
 #include <unistd.h>
 
 #define WARM_UP 1000
+
+/*
+ * malloc() puts a large block 16 bytes behind the start of a page, where some
+ * CPUs copy more slowly; so much further they do not.
+ */
 #define BEHIND 48
 
 static const char usage[] =
@@ -175,7 +180,7 @@ static void send_all(int fd, size_t size, size_t total, size_t window)
     }
 }
 
-/* The seconds that it took, those of the first bytes apart */
+/* The seconds that it took from when so many bytes had been received */
 static double receive_all(int fd, size_t size, size_t uncounted, size_t total)
 {
     void *bytes = buffer(size);
@@ -203,10 +208,7 @@ static double copy(size_t size, size_t total, size_t window)
     return receive_all(fd, size, size, total);
 }
 
-/*
- * Whole messages; a block holds at least one.  Where malloc() puts a large
- * block, 16 bytes behind the start of a page, some CPUs copy it more slowly.
- */
+/* Whole messages; a block holds at least one. */
 static void send_input(int fd, size_t size, size_t total, size_t block)
 {
     size_t at = block -= block % size;
